@@ -1,0 +1,21 @@
+"""Sphinx configuration of the documentation."""
+
+import importlib.metadata
+
+project = "store_lib"
+author = "store_lib contributors"
+project_copyright = "store_lib contributors"
+release = importlib.metadata.version("store_lib")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "cliff.sphinxext",
+    "oslo_config.sphinxext",
+    "stevedore.sphinxext",
+]
+
+html_theme = "furo"
+html_title = f"store_lib {release}"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"

@@ -1,0 +1,277 @@
+"""File operations below a directory that is held open: plain functions of numbers, names and buffers.
+
+Nothing here knows options, the engine or other drivers, and every function takes and returns simple values, so that the
+same functions can run in a helper process that may be killed when a file system hangs.
+
+No link is followed below the directory, and no name leads out of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Room", "Seen"]
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: O_NONBLOCK: opening a pipe that lies there must not wait for its writer; regular files ignore it.
+_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Seen(NamedTuple):
+    """What stat tells: bytes, seconds since 1970, numbers."""
+
+    size: int
+    modified: float
+    device: int
+    inode: int
+    links: int
+    regular: bool
+
+
+class Room(NamedTuple):
+    """What statvfs tells, in bytes."""
+
+    total: int
+    free: int
+    device: int
+
+
+def make_directories(path: str) -> str:
+    """Make the directory `path` with its parents where it is missing; return it with all links resolved."""
+    os.makedirs(path, exist_ok=True)
+    return os.path.realpath(path)
+
+
+def open_directory(path: str) -> int:
+    """Return a descriptor of the directory `path`, which is no link itself."""
+    return os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+
+
+def same_directory(directory: int, path: str) -> bool:
+    """Return whether `path` still is the very directory that is held open.
+
+    :raises FileNotFoundError: nothing is there.
+    """
+    held, found = os.fstat(directory), os.stat(path, follow_symlinks=False)
+    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _parent(directory: int, name: str) -> tuple[int, str]:
+    """Return a descriptor of what holds `name` (to be closed unless it is `directory`) and the last part of `name`."""
+    *parents, last = name.split("/")
+    at = directory
+    for part in parents:
+        try:
+            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+        finally:
+            if at != directory:
+                os.close(at)
+        at = inner
+    return at, last
+
+
+@contextlib.contextmanager
+def _within(directory: int, name: str) -> Iterator[tuple[int, str]]:
+    at, last = _parent(directory, name)
+    try:
+        yield at, last
+    finally:
+        if at != directory:
+            os.close(at)
+
+
+def open_file(directory: int, name: str) -> int:
+    """Return a descriptor of the regular file `name`, open for reading.
+
+    :raises OSError: ELOOP for a link, EISDIR or EINVAL for what is no regular file.
+    """
+    with _within(directory, name) as (at, last):
+        file = os.open(last, _FILE, dir_fd=at)
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(file)
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file", name)
+    return file
+
+
+def create_unnamed(directory: int, mode: int) -> int | None:
+    """Return a descriptor of a new file without a name, None where the file system or the machine offers none."""
+    if not os.path.isdir("/proc/self/fd"):
+        return None  # it could never be given a name
+    try:
+        return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=directory)
+    except OSError as error:
+        # EISDIR and ENOENT: kernels and file systems that do not know the flag.
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+            return None
+        raise
+
+
+def create_hidden(directory: int, name: str, mode: int) -> int:
+    """Return a descriptor of a new file `name`, locked as long as it is open."""
+    file = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, mode, dir_fd=directory)
+    lock(file)
+    return file
+
+
+def lock(file: int) -> bool:
+    """Lock `file` for this open description; return whether that was possible."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False  # file systems without locks: the owner's process and the age tell
+    return True
+
+
+def is_locked(directory: int, name: str) -> bool:
+    """Return whether some process holds the lock on `name`."""
+    file = os.open(name, _FILE, dir_fd=directory)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    finally:
+        os.close(file)
+    return False
+
+
+def write(file: int, data: memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    while data:
+        done = os.pwrite(file, data, offset)
+        offset += done
+        data = data[done:]
+
+
+def read(file: int, size: int, offset: int) -> bytes:
+    """Return up to `size` bytes from `offset`; nothing at the end."""
+    return os.pread(file, size, offset)
+
+
+def seen(file: int) -> Seen:
+    """Return what stat tells of an open file."""
+    return _seen(os.fstat(file))
+
+
+def stat_name(directory: int, name: str) -> Seen:
+    """Return what stat tells of `name`, a link itself and not what it points to."""
+    with _within(directory, name) as (at, last):
+        return _seen(os.stat(last, dir_fd=at, follow_symlinks=False))
+
+
+def _seen(found: os.stat_result) -> Seen:
+    regular = stat.S_ISREG(found.st_mode)
+    return Seen(found.st_size, found.st_mtime, found.st_dev, found.st_ino, found.st_nlink, regular)
+
+
+def sync(file: int, size: int, mode: int) -> None:
+    """Give `file` its final size and permissions (0: leave them) and bring it to the disk."""
+    os.ftruncate(file, size)
+    if mode:
+        os.fchmod(file, mode)
+    os.fsync(file)
+
+
+def publish(directory: int, file: int, temporary: str | None, name: str) -> None:
+    """Give `file` its final name and bring the name to the disk; exclusive and atomic.
+
+    :param temporary: its hidden name, None when it has none yet.
+    :raises FileExistsError: the name is taken.
+    """
+    if temporary is None:
+        # CPython follows the link /proc/self/fd/N only when it is told a directory for the target.
+        os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=directory, follow_symlinks=True)
+    else:
+        os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    try:
+        os.fsync(directory)
+    except OSError:
+        os.unlink(name, dir_fd=directory)  # what may be gone after a power cut must not be called stored
+        raise
+    if temporary is not None:
+        os.unlink(temporary, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def exclusive(directory: int) -> Iterator[None]:
+    """Keep other processes and threads that use this function on the same directory out meanwhile."""
+    own = os.open(".", _DIRECTORY, dir_fd=directory)
+    try:
+        fcntl.flock(own, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(own)
+
+
+def allow_search(directory: int, mode: int) -> None:
+    """Let those enter the directory who may read files of permissions `mode` in it."""
+    found = stat.S_IMODE(os.fstat(directory).st_mode)
+    wanted = found | (0o010 if mode & 0o040 else 0) | (0o001 if mode & 0o004 else 0)
+    if wanted != found:
+        os.fchmod(directory, wanted)
+
+
+def unlink(directory: int, name: str) -> None:
+    """Remove the file `name`."""
+    with _within(directory, name) as (at, last):
+        os.unlink(last, dir_fd=at)
+
+
+def room(directory: int) -> Room:
+    """Return size and free space of the file system, as an ordinary user sees it."""
+    found = os.fstatvfs(directory)
+    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, os.fstat(directory).st_dev)
+
+
+def read_only(directory: int) -> bool:
+    """Return whether the file system is mounted read-only."""
+    return bool(os.fstatvfs(directory).f_flag & os.ST_RDONLY)
+
+
+def writable(directory: int) -> bool:
+    """Return whether this process may make files in the directory."""
+    return os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
+
+
+def scan(directory: int) -> list[tuple[str, Seen]]:
+    """Return the regular files in the directory, those below it not."""
+    found = []
+    # A descriptor of its own: the one held open has one position for all threads.
+    own = os.open(".", _DIRECTORY, dir_fd=directory)
+    try:
+        with os.scandir(own) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # gone since
+                    told = _seen(os.stat(entry.name, dir_fd=own, follow_symlinks=False))
+                    if told.regular:
+                        found.append((entry.name, told))
+    finally:
+        os.close(own)
+    return found
+
+
+def extents(file: int, offset: int, length: int) -> list[tuple[int, int, bool]]:
+    """Return ``(offset, length, hole)`` of the runs of data and holes in a range, in order."""
+    found: list[tuple[int, int, bool]] = []
+    at, end = offset, offset + length
+    while at < end:
+        try:
+            data = min(os.lseek(file, at, os.SEEK_DATA), end)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = end  # no data any more
+        if data > at:
+            found.append((at, data - at, True))
+        at = data
+        if at < end:
+            hole = min(os.lseek(file, at, os.SEEK_HOLE), end)
+            found.append((at, hole - at, False))
+            at = hole
+    return found

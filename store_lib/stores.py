@@ -1,0 +1,243 @@
+"""All stores of a configuration: made together, found by id, by location, by weight."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from oslo_config import cfg
+
+from store_lib import errors, opts
+from store_lib.errors import Mistake
+from store_lib.health import Health
+from store_lib.interface import Driver
+from store_lib.location import Location, redact, scheme_of
+from store_lib.registry import DriverRegistry
+from store_lib.runtime import Clock, SharedRuntime, StoreRuntime
+from store_lib.settings import register, resolve
+from store_lib.store import Store
+
+__all__ = ["Stores"]
+
+LOG = logging.getLogger(__name__)
+
+_STORE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_RESERVED = ("DEFAULT", opts.GLOBAL_GROUP, opts.SHARED_GROUP)
+
+
+class Stores(Mapping[str, Store]):
+    """The stores of one configuration, a mapping from id to `Store`.
+
+    Several objects of this class in one process share no state.  Nothing is connected and no thread is started before
+    the first use.  Safe for threads.  Use it in ``with``, or call `close`.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        default: str | None,
+        broken: Mapping[str, errors.ConfigurationError],
+        shared: SharedRuntime,
+    ) -> None:
+        self._stores = {store.id: store for store in stores}
+        self._default = default
+        self._shared = shared
+        #: Stores that could not be made, with the reason; only `from_config` with ``strict=False`` leaves any.
+        self.broken = dict(broken)
+
+    @classmethod
+    def from_config(
+        cls,
+        conf: cfg.ConfigOpts,
+        strict: bool = True,
+        *,
+        drivers: Mapping[str, type[Driver[Any]]] | None = None,
+        clock: Clock | None = None,
+        threads: int | None = None,
+    ) -> Stores:
+        """Make the stores that `conf` describes.
+
+        Options are registered on `conf`; no value or default of it is changed, and values are read once, now.
+
+        :param strict: raise when anything is wrong; else leave out the stores that are wrong, in `broken`.
+        :param drivers: further drivers by name.
+        :param clock: for tests.
+        :param threads: for digests, of all stores together.
+        :raises ConfigurationError: holds every mistake of every store.
+        """
+        return _Maker(conf, DriverRegistry(drivers), SharedRuntime(clock, threads)).make(cls, strict)
+
+    @classmethod
+    def from_file(cls, *paths: str | os.PathLike[str], strict: bool = True) -> Stores:
+        """Make the stores that configuration files describe; of several, the last one that sets an option wins.
+
+        :raises ConfigurationError: a file cannot be read, or anything in it is wrong.
+        """
+        conf = cfg.ConfigOpts()
+        arguments = [word for path in paths for word in ("--config-file", os.fspath(path))]
+        try:
+            conf(arguments, project="store_lib", default_config_files=[], default_config_dirs=[])
+        except cfg.Error as error:
+            mend = "name a file that exists and holds [groups] of NAME = VALUE"
+            raise errors.ConfigurationError([Mistake(None, None, str(error).replace("\n", " "), mend)]) from error
+        return cls.from_config(conf, strict)
+
+    # -- finding a store ----------------------------------------------------------------------------------------------
+
+    def __getitem__(self, store_id: str) -> Store:
+        try:
+            return self._stores[store_id]
+        except KeyError:
+            if store_id in self.broken:
+                raise self.broken[store_id] from None
+            known = ", ".join(self._stores) or "none"
+            raise errors.UnknownStore(f"there is no store {store_id!r}; there are: {known}") from None
+
+    def get(self, store_id: str, default: Any = None) -> Any:
+        """Return the store of that id, `default` when there is none."""
+        return self._stores.get(store_id, default)
+
+    def __contains__(self, store_id: object) -> bool:
+        return store_id in self._stores
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stores)
+
+    def __len__(self) -> int:
+        return len(self._stores)
+
+    @property
+    def default(self) -> Store:
+        """The store that takes an image when none is named.
+
+        :raises UnknownStore: there are several and the configuration names none.
+        """
+        if self._default is None:
+            raise errors.UnknownStore("no default store is set; set default_backend in [glance_store], or name a store")
+        return self[self._default]
+
+    def by_weight(self) -> list[Store]:
+        """Return the stores, the heaviest first, equals in the order of the configuration."""
+        return sorted(self._stores.values(), key=lambda store: -store.weight)
+
+    def locate(self, location: Location | str) -> Store:
+        """Return the store that a location belongs to: the one it names, else the heaviest that owns its URI.
+
+        :raises UnknownStore: none does.
+        :raises BadLocation: it is malformed.
+        """
+        place = Location.of(location)
+        if place.store is not None:
+            return self[place.store]
+        scheme = scheme_of(place.uri)
+        malformed: errors.BadLocation | None = None
+        for store in self.by_weight():
+            if scheme not in store.schemes:
+                continue
+            try:
+                store._driver.parse(place.uri)
+                return store
+            except errors.ForeignLocation:
+                continue
+            except errors.BadLocation as error:
+                malformed = error
+        if malformed is not None:
+            raise malformed
+        raise errors.UnknownStore(f"no store has the location {redact(place.uri)}")
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> dict[str, Health]:
+        """Ask every store that has `probe_on_start` whether it is usable, all at once; return what each said.
+
+        A store that is down stays closed for add and delete until it answers; nothing is raised.
+        """
+        asked = [store for store in self._stores.values() if store.settings.base.probe_on_start]
+        if not asked:
+            return {}
+        found = self._shared.map(lambda store: store.probe(), asked)
+        return {store.id: health for store, health in zip(asked, found, strict=True)}
+
+    def close(self, timeout: float = 10.0) -> list[str]:
+        """Release everything in at most about `timeout` seconds; return what is stuck, a line each."""
+        deadline = self._shared.deadline(timeout)
+        stuck = [line for store in self._stores.values() for line in store.close(deadline.left() or 0)]
+        return stuck + self._shared.close(deadline.left() or 0)
+
+    def __enter__(self) -> Stores:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class _Maker:
+    """Reads one configuration and collects every mistake in it."""
+
+    def __init__(self, conf: cfg.ConfigOpts, registry: DriverRegistry, shared: SharedRuntime) -> None:
+        self._conf = conf
+        self._registry = registry
+        self._shared = shared
+        self._mistakes: list[Mistake] = []
+        self._broken: dict[str, errors.ConfigurationError] = {}
+
+    def make(self, cls: type[Stores], strict: bool) -> Stores:
+        """Return the stores, or raise every mistake."""
+        register(self._conf, "DEFAULT", opts.DEFAULT_OPTIONS)
+        register(self._conf, opts.GLOBAL_GROUP, opts.GLOBAL_OPTIONS)
+        enabled = self._enabled()
+        stores = [store for store_id, driver in enabled.items() if (store := self._store(store_id, driver))]
+        default = self._default(enabled)
+        found = [*self._mistakes, *(each for error in self._broken.values() for each in error.mistakes)]
+        if found and strict:
+            raise errors.ConfigurationError(found)
+        for mistake in found:
+            LOG.warning("%s", mistake)
+        return cls(stores, default, self._broken, self._shared)
+
+    def _enabled(self) -> dict[str, str]:
+        option = "[DEFAULT] enabled_backends"
+        try:
+            enabled = dict(self._conf.enabled_backends or {})
+        except (ValueError, cfg.Error) as error:
+            self._mistakes.append(Mistake(None, option, str(error), "write ID:TYPE, ID:TYPE"))
+            return {}
+        if not enabled:
+            self._mistakes.append(Mistake(None, option, "no store is enabled", "write for instance fast:file"))
+        return enabled
+
+    def _default(self, enabled: Mapping[str, str]) -> str | None:
+        option = f"[{opts.GLOBAL_GROUP}] default_backend"
+        default: str | None = self._conf[opts.GLOBAL_GROUP].default_backend
+        if not default:
+            if len(enabled) > 1:
+                mend = f"set it to one of {', '.join(enabled)}"
+                self._mistakes.append(Mistake(None, option, "there are several stores and none is the default", mend))
+            return next(iter(enabled)) if len(enabled) == 1 else None
+        if default not in enabled and enabled:
+            mend = f"set it to one of {', '.join(enabled)}"
+            self._mistakes.append(Mistake(None, option, f"there is no store {default!r}", mend))
+        return default
+
+    def _store(self, store_id: str, driver_name: str) -> Store | None:
+        try:
+            return self._made(store_id, driver_name)
+        except errors.ConfigurationError as error:
+            self._broken[store_id] = error
+            return None
+
+    def _made(self, store_id: str, driver_name: str) -> Store:
+        if store_id in _RESERVED or not _STORE_ID.fullmatch(store_id):
+            problem = f"{store_id!r} cannot be the id of a store"
+            mend = f"use letters, digits, _ . - and none of {', '.join(_RESERVED)}"
+            raise errors.ConfigurationError([Mistake(store_id, "enabled_backends", problem, mend)])
+        driver = self._registry.load(driver_name, store_id)
+        settings, mistakes = resolve(self._conf, store_id, driver_name, driver)
+        if settings is None:
+            raise errors.ConfigurationError(mistakes)
+        runtime = StoreRuntime(store_id, settings.base, self._shared)
+        return Store(settings, driver(settings, runtime), runtime)

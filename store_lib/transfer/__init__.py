@@ -1,0 +1,1 @@
+"""The transfer engine: how bytes move, once for all drivers."""

@@ -1,0 +1,65 @@
+"""One request, tried again as long as its failure is a passing one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from store_lib import errors
+from store_lib.runtime import Clock
+from store_lib.settings import BaseSettings
+
+__all__ = ["Retry"]
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Back-off: random up to this at first, doubled each time, up to the second figure; seconds.
+_FIRST, _LARGEST = 0.2, 10.0
+
+
+class Retry:
+    """The store's policy: how often, for how long, and that waiting ends when the transfer does.
+
+    :param stop: set when the transfer is over; wakes those that wait.
+    :param noted: called before each further try (health counts them).
+    """
+
+    def __init__(
+        self, base: BaseSettings, clock: Clock, stop: threading.Event, noted: Callable[[], None] = lambda: None
+    ) -> None:
+        self.attempts = base.retry_attempts
+        self._deadline = base.retry_deadline
+        self._clock = clock
+        self._stop = stop
+        self._noted = noted
+        self._wait = tenacity.wait_random_exponential(multiplier=_FIRST, max=_LARGEST)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return ``function()``, tried again after transient errors of store_lib; the last error is raised."""
+        return tenacity.Retrying(
+            sleep=lambda seconds: self._clock.sleep(seconds, self._stop),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.attempts),
+                tenacity.stop_before_delay(self._deadline),
+                tenacity.stop_when_event_set(self._stop),
+            ),
+            wait=self._wait,
+            retry=tenacity.retry_if_exception(_passing),
+            before_sleep=self._note,
+            reraise=True,
+        )(function)
+
+    def _note(self, state: tenacity.RetryCallState) -> None:
+        self._noted()
+        error = state.outcome.exception() if state.outcome else None
+        LOG.info("try %d of %d failed, trying again: %s", state.attempt_number, self.attempts, error)
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, errors.StoreLibError) and error.transient
