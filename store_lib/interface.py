@@ -588,6 +588,10 @@ class Driver(abc.ABC, Generic[A]):
     def uri(self, address: A) -> str:
         """Return the URI of `address`, without credentials; `parse` reads it back."""
 
+    def image_id(self, address: A) -> str | None:
+        """Return the id of the image where the address tells it, else None; no I/O."""
+        return None
+
     def prefix(self) -> str | None:
         """Return what every URI written by this store begins with, None when there is nothing of the kind; no I/O."""
         return None

@@ -9,7 +9,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from store_lib import errors, opts
 from store_lib.health import Gate, Health
@@ -35,6 +35,7 @@ from store_lib.transfer.download import ImageReader, open_image
 from store_lib.transfer.hashing import hash_image
 from store_lib.transfer.progress import ProgressFunction
 from store_lib.transfer.retry import Retry
+from store_lib.transfer.save import writing
 from store_lib.transfer.seam import Seam
 from store_lib.transfer.upload import Added, Request, add
 
@@ -142,6 +143,11 @@ class Store:
     def options(self) -> dict[str, dict[str, Any]]:
         """Return every setting with its origin, secrets masked."""
         return self.settings.shown([*opts.BASE_OPTIONS, *self._driver.OPTIONS])
+
+    def image_id(self, location: Location | str) -> str | None:
+        """Return the id of the image at a location where the location tells it; no I/O."""
+        with self._during("parse", location) as address:
+            return self._driver.image_id(address)
 
     def owns(self, location: Location | str) -> bool:
         """Return whether the location lies in this store; no I/O."""
@@ -308,6 +314,35 @@ class Store:
         names = check_algorithms(algorithms)
         with self.open(location, context=context) as reader:
             return hash_image(reader, names, self._runtime, progress, cancel)
+
+    def save(
+        self,
+        location: Location | str,
+        target: BinaryIO,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        expected: str | None = None,
+        context: Any = None,
+        progress: ProgressFunction | None = None,
+        cancel: threading.Event | None = None,
+    ) -> int:
+        """Read an image, or a range of it, into a binary file and return how many bytes that was.
+
+        Where `target` is a regular file, holes of the image become holes of it.
+
+        :param expected: ``algorithm:hex`` that the bytes read must have.
+        :raises DigestMismatch: they have another one; they are in `target` by then.
+        """
+        name, value = split_digest(expected) if expected else ("", "")
+        with self.open(location, offset, length, context=context) as reader:
+            names = [name] if expected else []
+            with writing(target) as write:
+                found = hash_image(reader, names, self._runtime, progress, cancel, write)
+            if expected and found[name] != value:
+                with self._during("save", location):
+                    raise errors.DigestMismatch(f"the {name} of what was read is {found[name]}, not {value}")
+            return reader.length
 
     def verify(
         self,

@@ -146,6 +146,10 @@ class FileDriver(Driver[FileAddress]):
         """Return ``file://<path>``."""
         return f"file://{address.path}"
 
+    def image_id(self, address: FileAddress) -> str | None:
+        """Return the name of the file."""
+        return address.name.rpartition("/")[2]
+
     def prefix(self) -> str | None:
         """Return what the locations in the best directory begin with."""
         return f"file://{self.targets[0].path}"
