@@ -43,7 +43,7 @@ class Directory:
         self.priority = setting.priority
         self.writable = setting.writable
         self._mode = mode
-        self._real = ""
+        self._real = self._mount = ""
         self._held = runtime.per_process(self._open, lambda held: None)
 
     def use(self) -> Held:
@@ -58,17 +58,23 @@ class Directory:
         except OSError as error:
             raise self._gone(error) from error
         self._held.discard(held)
+        held = self._held.get()
         LOG.warning("%s is another directory now, it is used from now on", self.path)
-        return self._held.get()
+        return held
 
     def _open(self) -> Held:
         try:
             # Resolved once: a link that is put in the directory's place later leads nowhere.
             real = self._real or self._resolve()
             held = Held(_posix.open_directory(real), real)
+            mount = _posix.mount_point(real)
         except OSError as error:
             raise self._gone(error) from error
-        self._real = real
+        if len(mount) < len(self._mount):  # both lead to `real`: below it now lies what the mount used to cover
+            raise errors.StoreUnavailable(
+                f"directory {self.path} cannot be used: nothing is mounted at {self._mount} any more; mount it again"
+            )
+        self._real, self._mount = real, mount
         if self.writable and self._mode:
             try:
                 _posix.allow_search(held.fd, self._mode)

@@ -130,11 +130,12 @@ def load_metadata(settings: StoreSettings) -> list[dict[str, Any]]:
 def metadata_of(entries: Iterable[dict[str, Any]], path: str) -> dict[str, Any]:
     """Return a copy of the entry whose mount point holds `path`, the longest of several, else nothing."""
     best: dict[str, Any] = {}
+    longest = 0
     for entry in entries:
         mount = os.path.normpath(entry["mountpoint"])
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) > len(os.path.normpath(best.get("mountpoint", ""))):
-            best = entry
+        if inside and len(mount) > longest:
+            best, longest = entry, len(mount)
     return copy.deepcopy(best)
 
 

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 __all__ = ["Room", "Seen"]
@@ -49,8 +49,22 @@ def make_directories(path: str) -> str:
 
 
 def open_directory(path: str) -> int:
-    """Return a descriptor of the directory `path`, which is no link itself."""
-    return os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+    """Return a descriptor of the directory `path`, an absolute one without a link anywhere in it.
+
+    :raises NotADirectoryError: a link lies in the way now.
+    """
+    file = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
+    if os.path.realpath(path) != path:
+        os.close(file)
+        raise NotADirectoryError(errno.ENOTDIR, "a link lies in the way to it", path)
+    return file
+
+
+def mount_point(path: str) -> str:
+    """Return where the file system of the directory `path` is mounted."""
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def same_directory(directory: int, path: str) -> bool:
@@ -92,12 +106,22 @@ def open_file(directory: int, name: str) -> int:
     :raises OSError: ELOOP for a link, EISDIR or EINVAL for what is no regular file.
     """
     with _within(directory, name) as (at, last):
+        # Looked at first: opening a device may already do something.
+        _regular(os.stat(last, dir_fd=at, follow_symlinks=False), name)
         file = os.open(last, _FILE, dir_fd=at)
-    mode = os.fstat(file).st_mode
-    if not stat.S_ISREG(mode):
+    try:
+        _regular(os.fstat(file), name)
+    except OSError:
         os.close(file)
-        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file", name)
+        raise
     return file
+
+
+def _regular(found: os.stat_result, name: str) -> None:
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "a link", name)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL, "not a regular file", name)
 
 
 def create_unnamed(directory: int, mode: int) -> int | None:
@@ -181,7 +205,7 @@ def sync(file: int, size: int, mode: int) -> None:
 def publish(directory: int, file: int, temporary: str | None, name: str) -> None:
     """Give `file` its final name and bring the name to the disk; exclusive and atomic.
 
-    :param temporary: its hidden name, None when it has none yet.
+    :param temporary: its hidden name, which it keeps; None when it has none.
     :raises FileExistsError: the name is taken.
     """
     if temporary is None:
@@ -190,23 +214,35 @@ def publish(directory: int, file: int, temporary: str | None, name: str) -> None
     else:
         os.link(temporary, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     try:
-        os.fsync(directory)
+        sync_directory(directory)
     except OSError:
-        os.unlink(name, dir_fd=directory)  # what may be gone after a power cut must not be called stored
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)  # what may be gone after a power cut must not be called stored
         raise
-    if temporary is not None:
-        os.unlink(temporary, dir_fd=directory)
+
+
+def sync_directory(directory: int) -> None:
+    """Bring the names in the directory to the disk."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # file systems that know no such thing
+            raise
 
 
 @contextlib.contextmanager
-def exclusive(directory: int) -> Iterator[None]:
-    """Keep other processes and threads that use this function on the same directory out meanwhile."""
-    own = os.open(".", _DIRECTORY, dir_fd=directory)
-    try:
-        fcntl.flock(own, fcntl.LOCK_EX)
+def exclusive(directories: Sequence[int]) -> Iterator[None]:
+    """Keep others that use this function out meanwhile, as long as they name one of the same directories."""
+    with contextlib.ExitStack() as opened:
+        places: dict[tuple[int, int], int] = {}
+        for directory in directories:
+            own = os.open(".", _DIRECTORY, dir_fd=directory)
+            opened.callback(os.close, own)
+            found = os.fstat(own)
+            places[found.st_dev, found.st_ino] = own
+        for _, own in sorted(places.items()):  # everybody in the same order, each directory once
+            fcntl.flock(own, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(own)
 
 
 def allow_search(directory: int, mode: int) -> None:

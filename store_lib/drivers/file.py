@@ -15,6 +15,7 @@ import dataclasses
 import datetime
 import errno
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -44,7 +45,7 @@ from store_lib.interface import (
     Token,
     Upload,
 )
-from store_lib.location import redact, scheme_of
+from store_lib.location import check_image_id, redact, scheme_of
 from store_lib.settings import StoreSettings
 
 __all__ = ["FileAddress", "FileDriver"]
@@ -79,13 +80,25 @@ def _os_error(error: OSError) -> errors.StoreLibError:
         return errors.StoreFull(f"the file system has no room: {text}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return errors.Forbidden(f"the file system refuses: {text}")
-    if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG):
+    if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ENXIO):
         return errors.BadLocation(f"there is no image that way: {text}")
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN):
         return errors.Busy(f"the machine has run out of something: {text}")
     if error.errno == errno.EEXIST:
         return errors.Duplicate("an image of that id is there already")
-    return errors.StoreUnavailable(f"the file system fails: {text}")
+    # A disk that failed to read or write fails again, and of a lost write the kernel tells only once.
+    broken = error.errno in (errno.EIO, errno.EUCLEAN)
+    return errors.StoreUnavailable(f"the file system fails: {text}", transient=not broken)
+
+
+def _final(error: OSError) -> errors.StoreLibError:
+    """Map an error of bringing an image to the disk: never to be tried again.
+
+    The kernel tells a failed write once and then forgets it: a second try would call lost bytes stored.
+    """
+    failure = _os_error(error)
+    failure.transient = False
+    return failure
 
 
 class FileDriver(Driver[FileAddress]):
@@ -178,26 +191,30 @@ class FileDriver(Driver[FileAddress]):
         """Yield the files that lie directly in the directories and are not hidden."""
         for directory in self.targets:
             for name, found in _posix.scan(directory.use().fd):
-                if not name.startswith("."):
-                    yield Listed(FileAddress(directory.path, name), name, found.size, _time(found.modified))
+                if not name.startswith(".") and name.isprintable():  # others have no location
+                    at = FileAddress(directory.path, name)
+                    yield Listed(at, _image_id(name), found.size, _time(found.modified))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def upload(self, image_id: str, size: int | None, ctx: Context) -> Upload[FileAddress]:
         """Choose the directory; see that the name is free and the size fits."""
-        ready = self._ready_targets()
+        ready = self.ready_targets()
         for directory, held in ready:
             if _exists(held, image_id):
                 raise errors.Duplicate(f"image {image_id} is there already, in {directory.path}")
-        ranked = sorted(ready, key=lambda each: (-each[0].priority, -_posix.room(each[1].fd).free))
-        fitting = [each for each in ranked if _posix.room(each[1].fd).free >= (size or 1)]
-        if not fitting:
-            free = max(_posix.room(held.fd).free for _, held in ready)
-            raise errors.StoreFull(f"{size or 1} bytes do not fit: {free} are free; make room or use another store")
-        directory, held = fitting[0]
-        return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner)
+        writable = [each for each in ready if _posix.writable(each[1].fd) and not _posix.read_only(each[1].fd)]
+        if not writable:
+            raise errors.Forbidden("this user cannot write to any directory of the store; see to its permissions")
+        ranked = [(directory.priority, _posix.room(held.fd).free, directory, held) for directory, held in writable]
+        ranked.sort(key=lambda each: each[:2], reverse=True)
+        for _, free, directory, held in ranked:
+            if free >= (size or 1):
+                return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner)
+        free = max(each[1] for each in ranked)
+        raise errors.StoreFull(f"{size or 1} bytes do not fit: {free} are free; make room or use another store")
 
-    def _ready_targets(self) -> Sequence[tuple[Directory, Held]]:
+    def ready_targets(self) -> Sequence[tuple[Directory, Held]]:
         """Return the directories that work; raise the first failure when none does."""
         ready, failures = [], []
         for directory in self.targets:
@@ -222,19 +239,17 @@ class FileDriver(Driver[FileAddress]):
         """Return what services are told about the location."""
         return _file_opts.metadata_of(self._metadata, address.path)
 
-    def siblings(self, address: FileAddress) -> Sequence[Held]:
-        """Return the other directories in which the same name may not be taken."""
-        return [held for directory, held in self._ready_targets() if directory.path != address.directory]
-
     # -- the store itself ---------------------------------------------------------------------------------------------
 
     def probe(self, ctx: Context) -> Probe:
-        """See whether each directory is there, is the one that was opened, and can be written to."""
-        worst = Probe(Status.UP)
-        for directory in self.targets:
-            found = directory.probe()
-            if _RANK[found.status] > _RANK[worst.status]:
-                worst = found
+        """See whether each directory is there, is the one that was opened, and can be written to.
+
+        As long as one can, the store is usable.
+        """
+        found = sorted((directory.probe() for directory in self.targets), key=lambda each: _RANK[each.status])
+        best, worst = found[0], found[-1]
+        if _RANK[best.status] < _RANK[Status.READ_ONLY] <= _RANK[worst.status]:
+            return Probe(Status.DEGRADED, worst.reason, worst.details)
         return worst
 
     def capacity(self, ctx: Context) -> Capacity:
@@ -262,10 +277,15 @@ class FileDriver(Driver[FileAddress]):
                 owner = Owner.decode(name[len(_TEMPORARY) :]) if name.startswith(_TEMPORARY) else None
                 if owner is None:
                     continue
-                with contextlib.suppress(FileNotFoundError):  # ended since
+                alive = False
+                try:
                     alive = _posix.is_locked(held.fd, name)
-                    at = FileAddress(directory.path, name)
-                    yield Leftover("temporary file", at, owner, _time(found.modified), found.size, alive)
+                except FileNotFoundError:  # ended since
+                    continue
+                except PermissionError:  # another user's: its age tells
+                    pass
+                at = FileAddress(directory.path, name)
+                yield Leftover("temporary file", at, owner, _time(found.modified), found.size, alive)
 
     def sweep(self, leftover: Leftover, ctx: Context) -> None:
         """Remove a hidden file that nobody writes any more."""
@@ -310,6 +330,12 @@ def _exists(held: Held, name: str) -> bool:
     return False
 
 
+def _image_id(name: str) -> str | None:
+    with contextlib.suppress(errors.BadImageId):
+        return check_image_id(name)
+    return None
+
+
 def _time(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
 
@@ -320,13 +346,47 @@ def _info(found: _posix.Seen) -> ObjectInfo:
 
 
 class _OpenFile:
-    """A descriptor that is closed once nobody refers to it: closing under a reader's feet would hand its number on."""
+    """A descriptor that is closed once nobody is using it: closing it under somebody's feet would hand its number on.
+
+    Safe for threads.
+    """
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
+        self._fd: int | None = fd
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[int]:
+        """Lend the descriptor.
+
+        :raises StoreClosed: it was closed.
+        """
+        with self._lock:
+            if self._closed or self._fd is None:
+                raise errors.StoreClosed("the image was closed")
+            self._users += 1
+        try:
+            yield self._fd
+        finally:
+            self._let_go(1)
+
+    def close(self) -> None:
+        """Close it once the others are done; harmless when repeated."""
+        self._closed = True
+        self._let_go(0)
+
+    def _let_go(self, users: int) -> None:
+        with self._lock:
+            self._users -= users
+            if self._closed and not self._users and self._fd is not None:
+                fd, self._fd = self._fd, None
+                with contextlib.suppress(OSError):  # what it may still tell concerns bytes that nobody wants
+                    os.close(fd)
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        self.close()
 
 
 class FileDownload(Download):
@@ -336,21 +396,16 @@ class FileDownload(Download):
     """
 
     def __init__(self, fd: int) -> None:
-        self._file: _OpenFile | None = _OpenFile(fd)
+        self._file = _OpenFile(fd)
         self.info = _info(_posix.seen(fd))
         self.limits = Limits(ranges=True)
 
-    def _opened(self) -> _OpenFile:
-        if self._file is None:
-            raise errors.StoreClosed("the image was closed")
-        return self._file
-
     def read(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield the bytes of the range."""
-        file = self._opened()
         end = offset + length
         while offset < end:
-            chunk = _posix.read(file.fd, min(_READ, end - offset), offset)
+            with self._file.use() as fd:
+                chunk = _posix.read(fd, min(_READ, end - offset), offset)
             if not chunk:
                 raise errors.BackendError(f"the file was cut off at {offset} bytes while it was read")
             offset += len(chunk)
@@ -358,17 +413,18 @@ class FileDownload(Download):
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """Yield data and holes."""
-        file = self._opened()
         end = offset + length
         while offset < end:
             window = min(_WINDOW, end - offset)
-            for at, size, hole in _posix.extents(file.fd, offset, window):
+            with self._file.use() as fd:
+                found = _posix.extents(fd, offset, window)
+            for at, size, hole in found:
                 yield Extent(at, size, hole)
             offset += window
 
     def close(self) -> None:
         """Close the file, once no reader is inside."""
-        self._file = None
+        self._file.close()
 
 
 class FileUpload(Upload[FileAddress]):
@@ -384,60 +440,70 @@ class FileUpload(Upload[FileAddress]):
         self._held = held
         self._address = address
         self._owner = owner
-        self._file: int | None = None
+        self._file: _OpenFile | None = None
         self._temporary: str | None = None
 
-    @property
-    def _fd(self) -> int:
+    def _use(self) -> contextlib.AbstractContextManager[int]:
         if self._file is None:
             raise errors.StoreClosed("the upload has ended")
-        return self._file
+        return self._file.use()
 
     def start(self) -> None:
         """Make the file."""
         permissions = self._driver.mode or 0o666
-        self._file = _posix.create_unnamed(self._held.fd, permissions)
-        if self._file is None:
+        fd = _posix.create_unnamed(self._held.fd, permissions)
+        if fd is None:
             self._temporary = _TEMPORARY + self._owner.encode()
-            self._file = _posix.create_hidden(self._held.fd, self._temporary, permissions)
+            fd = _posix.create_hidden(self._held.fd, self._temporary, permissions)
+        self._file = _OpenFile(fd)
 
     def write_part(self, part: Part) -> None:
         """Write the bytes at their place."""
-        _posix.write(self._fd, part.data, part.offset)
+        with self._use() as fd:
+            _posix.write(fd, part.data, part.offset)
 
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[FileAddress]:
         """Bring the file to the disk and give it its name."""
-        try:
-            _posix.sync(self._fd, size, self._driver.mode)
-        except OSError as error:
-            # The kernel tells a failed write once and then forgets it: trying again would call lost bytes stored.
-            failure = _os_error(error)
-            failure.transient = False
-            raise failure from error
+        with self._use() as fd:
+            try:
+                _posix.sync(fd, size, self._driver.mode)
+            except OSError as error:
+                raise _final(error) from error
+            self._in_place()
+            self._publish(fd)
+            try:
+                self._in_place()  # what was moved away meanwhile is not where its location says
+            except errors.StoreLibError:
+                with contextlib.suppress(OSError):
+                    _posix.unlink(self._held.fd, self._address.name)
+                raise
+            return self._committed(_posix.seen(fd))
+
+    def _in_place(self) -> None:
+        """See that the directory which holds the file still is the configured one."""
         if self._directory.use() is not self._held:
             raise errors.StoreUnavailable(
                 f"{self._address.directory} became another directory while the image was written", transient=False
             )
-        self._publish()
-        return self._committed(_posix.seen(self._fd))
 
-    def _publish(self) -> None:
-        others = self._driver.siblings(self._address)
-        guard = _posix.exclusive(self._driver.targets[0].use().fd) if others else contextlib.nullcontext()
+    def _publish(self, fd: int) -> None:
+        held = [held for _, held in self._driver.ready_targets()]
         name = self._address.name
+        guard = _posix.exclusive([each.fd for each in held]) if len(held) > 1 else contextlib.nullcontext()
         try:
             with guard:
-                if any(_exists(held, name) for held in others):
+                if any(_exists(each, name) for each in held if each is not self._held):
                     raise FileExistsError
-                _posix.publish(self._held.fd, self._fd, self._temporary, name)
+                _posix.publish(self._held.fd, fd, self._temporary, name)
         except FileExistsError as error:
-            if not self._is_mine():  # a server that lost its answer repeats the call and finds the first one's name
+            if not self._is_mine(fd):  # a server that lost its answer repeats the call and finds the first one's name
                 raise errors.Duplicate(f"image {name} is there already") from error
-        self._temporary = None
+        except OSError as error:
+            raise _final(error) from error
 
-    def _is_mine(self) -> bool:
+    def _is_mine(self, fd: int) -> bool:
         """Whether the final name is this very file."""
-        mine = _posix.seen(self._fd)
+        mine = _posix.seen(fd)
         try:
             found = _posix.stat_name(self._held.fd, self._address.name)
         except FileNotFoundError:
@@ -446,9 +512,10 @@ class FileUpload(Upload[FileAddress]):
 
     def outcome(self) -> Committed[FileAddress] | None:
         """Look whether the final name is this file."""
-        if self._file is None or not self._is_mine():
+        if self._file is None:
             return None
-        return self._committed(_posix.seen(self._fd))
+        with self._use() as fd:
+            return self._committed(_posix.seen(fd)) if self._is_mine(fd) else None
 
     def _committed(self, found: _posix.Seen) -> Committed[FileAddress]:
         return Committed(self._address, _info(found), self._driver.metadata(self._address))
@@ -466,6 +533,5 @@ class FileUpload(Upload[FileAddress]):
             except OSError:
                 left = [Leftover("temporary file", FileAddress(self._address.directory, temporary), self._owner)]
         if file is not None:
-            with contextlib.suppress(OSError):  # what closing may still tell concerned bytes that nobody wants
-                os.close(file)
+            file.close()
         return left
