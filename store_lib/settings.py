@@ -137,8 +137,7 @@ def resolve(
             values[base_name], origins[base_name] = values[option_name], origins[option_name]
     mistakes += _check_base(store_id, values)
     settings = StoreSettings(store_id, driver_name, values, origins)
-    if not mistakes:
-        mistakes += driver.check(settings)
+    mistakes += driver.check(settings)  # values that are not valid were replaced by defaults
     return (None, mistakes) if mistakes else (settings, [])
 
 

@@ -297,10 +297,8 @@ class _Sender:
                         return found
                 raise
 
-        self._sending_commit = True
-        committed = self._retry.call(once)
-        self._sending_commit = False
-        return committed
+        self._sending_commit = True  # from here on only the outcome tells whether the image is there
+        return self._retry.call(once)
 
     def _outcome(self, upload: Upload[Any], error: errors.StoreLibError) -> Committed[Any] | None:
         """Return what a commit did whose answer was lost, None when it did nothing."""
