@@ -81,7 +81,7 @@ class AddImage(ShowOne):
         """Return the record."""
         stores = app_of(self).stores
         store = stores[parsed_args.store] if parsed_args.store else stores.default
-        name = "standard input" if parsed_args.file == "-" else parsed_args.file
+        name = "standard input" if parsed_args.file == "-" else os.path.basename(parsed_args.file)
         with _source(parsed_args.file) as source, progress_bar(name, app_of(self).show_progress) as progress:
             size = parsed_args.size if parsed_args.size is not None else _file_size(source)
             image_id = parsed_args.id or str(uuid.uuid4())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, TypeVar
 
 from store_lib import errors
 from store_lib.runtime import Clock
 from store_lib.settings import BaseSettings
+
+if TYPE_CHECKING:
+    import tenacity
 
 __all__ = ["Retry"]
 
@@ -38,10 +39,26 @@ class Retry:
         self._clock = clock
         self._stop = stop
         self._noted = noted
-        self._wait = tenacity.wait_random_exponential(multiplier=_FIRST, max=_LARGEST)
 
     def call(self, function: Callable[[], T]) -> T:
         """Return ``function()``, tried again after transient errors of store_lib; the last error is raised."""
+        try:
+            return function()
+        except errors.StoreLibError as error:
+            if not error.transient or self._stop.is_set():
+                raise
+            return self._again(function, error)
+
+    def _again(self, function: Callable[[], T], first: errors.StoreLibError) -> T:
+        import tenacity  # late: most processes never need it
+
+        failed = [first]
+
+        def attempt() -> T:
+            if failed:
+                raise failed.pop()  # the first try was made already
+            return function()
+
         return tenacity.Retrying(
             sleep=lambda seconds: self._clock.sleep(seconds, self._stop),
             stop=tenacity.stop_any(
@@ -49,11 +66,11 @@ class Retry:
                 tenacity.stop_before_delay(self._deadline),
                 tenacity.stop_when_event_set(self._stop),
             ),
-            wait=self._wait,
+            wait=tenacity.wait_random_exponential(multiplier=_FIRST, max=_LARGEST),
             retry=tenacity.retry_if_exception(_passing),
             before_sleep=self._note,
             reraise=True,
-        )(function)
+        )(attempt)
 
     def _note(self, state: tenacity.RetryCallState) -> None:
         self._noted()

@@ -102,23 +102,28 @@ class _Regular(Source):
         self._at: int = file.tell()
         info = os.fstat(self._fd)
         self._sparse = info.st_blocks * 512 < info.st_size
+        self._data_end = 0
 
     def read_into(self, view: memoryview) -> int:
-        size: int = os.preadv(self._fd, [view[:_CHUNK]], self._at)
+        most = min(len(view), _CHUNK, self._data_end - self._at if self._sparse else _CHUNK)
+        size: int = os.preadv(self._fd, [view[:most]], self._at)
         self._at += size
         return size
 
     def hole(self) -> int:
-        if not self._sparse:
+        if not self._sparse or self._at < self._data_end:
             return 0
         # lseek moves the position that the descriptor shares with others; finish() puts it right.
         try:
             data: int = os.lseek(self._fd, self._at, os.SEEK_DATA)
+            if data == self._at:
+                self._data_end = os.lseek(self._fd, self._at, os.SEEK_HOLE)
         except OSError as error:
             if error.errno != errno.ENXIO:  # a file system without holes
                 self._sparse = False
                 return 0
             data = os.fstat(self._fd).st_size  # a hole up to the end
+            self._sparse = data > self._at
         return max(0, data - self._at)
 
     def skip(self, length: int) -> None:
@@ -135,10 +140,13 @@ class _Extents(Source):
     def __init__(self, reader: Any) -> None:
         self._reader = reader
         self._extents: Iterator[Any] | None = None
-        self._hole_end = self._known_until = 0
+        self._known_until = 0
+        self._is_hole = False
 
     def read_into(self, view: memoryview) -> int:
-        return int(self._reader.readinto(view[:_CHUNK]))
+        most = min(len(view), _CHUNK)
+        known = self._known_until - self._reader.tell()
+        return int(self._reader.readinto(view[: min(most, known) if known > 0 else most]))
 
     def hole(self) -> int:
         at: int = self._reader.tell()
@@ -148,9 +156,8 @@ class _Extents(Source):
             extent = next(self._extents, None)
             if extent is None:
                 return 0
-            self._known_until = extent.offset + extent.length
-            self._hole_end = self._known_until if extent.hole else 0
-        return max(0, self._hole_end - at)
+            self._known_until, self._is_hole = extent.offset + extent.length, extent.hole
+        return self._known_until - at if self._is_hole else 0
 
     def skip(self, length: int) -> None:
         self._reader.seek(length, io.SEEK_CUR)
