@@ -1,0 +1,187 @@
+"""What tests of several folders use."""
+
+import contextlib
+import functools
+import gc
+import hashlib
+import json
+import os
+import random
+import stat
+import threading
+import time
+import traceback
+from collections import Counter
+
+import psutil
+
+from store_lib.drivers import _posix
+
+KIB = 1024
+MIB = 1024 * KIB
+#: What the hidden names of the file store begin with.
+HIDDEN = ".store_lib-"
+
+
+@functools.lru_cache(maxsize=8)
+def payload(size, seed=0):
+    """Return `size` bytes without a pattern, the same ones each time."""
+    return random.Random(seed).randbytes(size)
+
+
+def sha512(data):
+    """Return the digest of bytes, in hexadecimal."""
+    return hashlib.sha512(data).hexdigest()
+
+
+def pieces(data, size=64 * KIB):
+    """Yield `data` in pieces."""
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def content(store, location):
+    """Return the bytes of an image."""
+    with store.open(location) as reader:
+        return reader.read()
+
+
+def names(folder):
+    """Return the names of everything in a folder, hidden ones included."""
+    return sorted(os.listdir(folder))
+
+
+def snapshot(*folders):
+    """Return what tells whether anything below the folders was touched."""
+    seen = {}
+    for folder in folders:
+        for parent, directories, files in os.walk(folder):
+            for name in (".", *directories, *files):
+                path = os.path.join(parent, name)
+                found = os.lstat(path)
+                held = None
+                if stat.S_ISREG(found.st_mode):
+                    with open(path, "rb") as file:
+                        held = file.read()
+                seen[path] = (found.st_ino, found.st_mode, found.st_uid, found.st_size, found.st_mtime_ns, held)
+    return seen
+
+
+def until(ready, seconds=10.0):
+    """Wait until `ready()` and return what it returned; fail after some seconds."""
+    end = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+    return found
+
+
+def without_unnamed_files(monkeypatch):
+    """Behave like a file system that knows no files without a name."""
+    monkeypatch.setattr(_posix, "create_unnamed", lambda directory, mode: None)
+
+
+# -- leaks ------------------------------------------------------------------------------------------------------------
+
+
+def _descriptors():
+    found = Counter()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the one that lists them
+            found[os.readlink(f"/proc/self/fd/{number}")] += 1
+    found.pop(f"/proc/{os.getpid()}/fd", None)
+    return found
+
+
+def _counted():
+    threads = Counter(thread.name for thread in threading.enumerate())
+    children = Counter(f"process {child.pid}" for child in psutil.Process().children(recursive=True))
+    return threads + children + _descriptors()
+
+
+@contextlib.contextmanager
+def nothing_left(seconds=5.0):
+    """See that threads, descriptors and child processes are the same after the body as before."""
+    gc.collect()
+    before = _counted()
+    yield
+    end = time.monotonic() + seconds
+    while left := _counted() - before:
+        assert time.monotonic() < end, f"left behind: {dict(left)}"
+        gc.collect()
+        time.sleep(0.02)
+
+
+# -- other processes --------------------------------------------------------------------------------------------------
+
+
+class Child:
+    """A forked process that runs one function and sends back what it returns, as JSON.
+
+    It is ended, whatever happens, at the end of ``with``.
+    """
+
+    def __init__(self, function, *arguments):
+        self._result, theirs = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            os.close(self._result)
+            _run(theirs, function, arguments)
+        os.close(theirs)
+        self.status = None
+
+    def kill(self, number):
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self):
+        """Wait for its end and return its wait status."""
+        if self.status is None:
+            self.status = os.waitpid(self.pid, 0)[1]
+        return self.status
+
+    def ended(self):
+        """Return whether it has ended."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if pid else None
+        return self.status is not None
+
+    def result(self):
+        """Wait for its end and return what the function returned; fail as it failed."""
+        with os.fdopen(os.dup(self._result), "rb") as pipe:
+            told = pipe.read()
+        self.wait()
+        assert told, f"the process ended with status {self.status} and told nothing"
+        value, failure = json.loads(told)
+        assert failure is None, failure
+        return value
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *details):
+        os.close(self._result)
+        if not self.ended():
+            self.kill(9)
+            self.wait()
+
+
+def _run(pipe, function, arguments):
+    """Run the function and leave at once: pytest's own affairs are the parent's."""
+    code = 1
+    try:
+        try:
+            told = [function(*arguments), None]
+        except BaseException:
+            told = [None, traceback.format_exc()]
+        os.write(pipe, json.dumps(told).encode())
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def in_child(function, *arguments):
+    """Run a function in a forked process and return what it returned."""
+    with Child(function, *arguments) as child:
+        return child.result()
