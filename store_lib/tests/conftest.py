@@ -36,7 +36,7 @@ def no_leaks():
 @pytest.fixture
 def make_stores(tmp_path):
     """Return a function that makes `Stores` from the text of a configuration file and keyword arguments."""
-    made = []
+    made: list[Stores] = []
 
     def make(text, **arguments):
         path = tmp_path / f"store_lib-{len(made)}.conf"

@@ -40,6 +40,15 @@ def pieces(data, size=64 * KIB):
         yield data[start : start + size]
 
 
+def unread():
+    """Yield something that fails the test when it is asked for: a source that nobody may read."""
+    yield _fail("the source was read")
+
+
+def _fail(text):
+    raise AssertionError(text)
+
+
 def content(store, location):
     """Return the bytes of an image."""
     with store.open(location) as reader:
@@ -85,7 +94,7 @@ def without_unnamed_files(monkeypatch):
 
 
 def _descriptors():
-    found = Counter()
+    found: Counter[str] = Counter()
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):  # the one that lists them
             found[os.readlink(f"/proc/self/fd/{number}")] += 1

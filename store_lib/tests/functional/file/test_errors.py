@@ -36,13 +36,16 @@ EXPECTED = {
 }
 
 
-def _fail(code):
-    def failing(*arguments, **more):
-        failing.calls += 1
-        raise OSError(code, os.strerror(code))
+class _Fail:
+    """A call that fails with one error number."""
 
-    failing.calls = 0
-    return failing
+    def __init__(self, code):
+        self.code = code
+        self.calls = 0
+
+    def __call__(self, *arguments, **more):
+        self.calls += 1
+        raise OSError(self.code, os.strerror(self.code))
 
 
 def _add(store, uri):
@@ -78,7 +81,7 @@ def test_every_error_number(store, uri, monkeypatch, tmp_path, function):
     """Has a call fail with each error number there is: an error of the library that names the store, nothing left."""
     for code in sorted(errno.errorcode):
         with monkeypatch.context() as patched:
-            patched.setattr(_posix, function, _fail(code))
+            patched.setattr(_posix, function, _Fail(code))
             with pytest.raises(errors.StoreLibError) as caught:
                 WAYS[function](store, uri)
         assert caught.value.store == "it", errno.errorcode[code]
@@ -94,7 +97,7 @@ def test_what_is_tried_again(make_file_store, monkeypatch, function, code, retri
     """Allows three tries: a broken disk is not asked again, a passing error is, a failed flush never."""
     store = make_file_store(retry_attempts=3)
     uri = store.add("old", support.payload(MIB)).location.uri
-    failing = _fail(code)
+    failing = _Fail(code)
     with monkeypatch.context() as patched:
         patched.setattr(_posix, function, failing)
         patched.setattr(store._runtime.clock, "sleep", lambda *arguments: None)
@@ -125,7 +128,7 @@ def test_a_passing_error_passes(make_file_store, monkeypatch):
 def test_writes_may_be_short(store, monkeypatch):
     """Has the kernel write a part of what it is given each time."""
     real = os.pwrite
-    monkeypatch.setattr(_posix.os, "pwrite", lambda file, data, offset: real(file, data[:100_001], offset))
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: real(file, data[:100_001], offset))
     record = store.add("one", support.payload(5 * MIB))
     assert support.content(store, record.location) == support.payload(5 * MIB)
 

@@ -104,7 +104,7 @@ def test_closing_in_another_thread(store, location):
     for _ in range(20):
         reader = store.open(location)
         began = threading.Event()
-        told = []
+        told: list[bytes] = []
 
         def read(reader=reader, began=began, told=told):
             with contextlib.suppress(ValueError, errors.StoreClosed):
