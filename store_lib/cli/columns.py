@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 from cliff.columns import FormattableColumn
 
-__all__ = ["Bytes", "Fields", "Settings", "human_size"]
+__all__ = ["Bytes", "Fields", "Options", "Settings", "human_size"]
 
 
 def human_size(size: int) -> str:
@@ -36,6 +37,18 @@ class Fields(FormattableColumn[Any]):
         if isinstance(self._value, dict):
             return "\n".join(f"{name}: {_plain(value)}" for name, value in self._value.items())
         return _plain(self._value)
+
+
+class Options(FormattableColumn[Any]):
+    """The options of a driver: ``{name: {type, default, help, ...}}``."""
+
+    def human_readable(self) -> str:
+        """Return some lines for each."""
+        return "\n".join(
+            f"{name} ({each['type']}, {_plain(each['default'])})\n"
+            + textwrap.fill(each["help"] or "", 90, initial_indent="    ", subsequent_indent="    ")
+            for name, each in self._value.items()
+        )
 
 
 class Settings(FormattableColumn[Any]):
