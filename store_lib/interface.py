@@ -228,7 +228,7 @@ class Owner:
     def decode(cls, text: str) -> Owner | None:
         """Return the owner that `encode` wrote, or None when `text` is something else."""
         fields = text.split("-", 5)
-        if len(fields) != 6 or not all(number.isdecimal() for number in fields[2:5]):
+        if len(text) > 255 or len(fields) != 6 or not all(number.isdecimal() for number in fields[2:5]):
             return None
         upload, boot, namespace, pid, started, host = fields
         return cls(upload, host, boot, int(namespace), int(pid), int(started))
@@ -517,7 +517,8 @@ class Upload(abc.ABC, Generic[A]):
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[A]:
         """Make the image visible atomically, with exactly `size` bytes.
 
-        :param parts: every part with what `write_part` returned, by index; their `data` is no longer valid.
+        :param parts: every part for which `write_part` returned something, with that, by index; none where
+            ``limits.sparse``.  Their `data` is no longer valid.
         :raises Duplicate: the name is taken; that image was not touched (feature EXCLUSIVE).
         """
 

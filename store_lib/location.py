@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import urllib.parse
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,12 +18,8 @@ MAX_URI = 8192
 
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-# Old locations hold secrets unquoted, with '/', '?' or '#' in them: only the last '@' surely ends the user part.
-# Better one path shown too short than one secret shown.
-_USER = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/].*@", re.DOTALL)
-_SECRET_QUERY = re.compile(
-    r"([?&;](?:[^=&;#]*(?:signature|credential|token|secret|password|key|sig|expires)[^=&;#]*)=)[^&;#]*", re.I
-)
+_QUERY = re.compile(r"([?&;#])([^?&;#=]*)=[^&;#]*")
+_SECRET_NAME = re.compile(r"signature|credential|token|secret|pass|pwd|key|sig|auth|expires", re.I)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -44,11 +41,26 @@ def redact(uri: object) -> str:
 
     Takes anything, never raises, and shortens what is over-long.
     """
-    text = uri if isinstance(uri, str) else str(uri)
-    text = _USER.sub(r"\1***@", text[: MAX_URI + 1])
-    text = _SECRET_QUERY.sub(r"\1***", text)
+    try:
+        text = uri if isinstance(uri, str) else str(uri)
+    except Exception:
+        return f"<{type(uri).__name__}>"
+    # Old locations hold secrets unquoted, with '/', '?' or '#' in them: only the last '@' surely ends the user part.
+    # Better one path shown too short than one secret shown.
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        scheme, rest = "", text
+    if "@" in rest and not rest.startswith("/"):
+        rest = "***@" + rest.rpartition("@")[2]
+    text = _QUERY.sub(_masked, ("***" if "@" in scheme else scheme) + colon + rest)
+    text = text[: MAX_URI + 1]
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= 500 else text[:497] + "..."
+
+
+def _masked(found: re.Match[str]) -> str:
+    secret = _SECRET_NAME.search(urllib.parse.unquote(found[2]))
+    return f"{found[1]}{found[2]}=***" if secret else found[0]
 
 
 def scheme_of(uri: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,8 +34,7 @@ class DriverRegistry:
 
     def names(self) -> list[str]:
         """Return the names of all drivers that are installed; imports none of them."""
-        found: Any = stevedore.ExtensionManager(NAMESPACE, invoke_on_load=False, on_load_failure_callback=_quiet)
-        return sorted({*self._extra, *found.entry_points_names()})
+        return sorted({*self._extra, *importlib.metadata.entry_points(group=NAMESPACE).names})
 
     def load(self, name: str, store_id: str | None = None) -> type[Driver[Any]]:
         """Return the class of driver `name`.
@@ -62,10 +62,6 @@ class DriverRegistry:
         near = difflib.get_close_matches(name, names, 1)
         mend = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(names)}"
         return Mistake(store_id, "enabled_backends", f"no driver {name!r} is installed", mend)
-
-
-def _quiet(manager: Any, entry_point: Any, error: BaseException) -> None:
-    """Let a driver that is merely listed be broken."""
 
 
 def _raise(manager: Any, entry_point: Any, error: BaseException) -> None:

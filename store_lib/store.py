@@ -196,13 +196,15 @@ class Store:
             raise errors.BadRequest(f"a size is a number of bytes, or None when it is not known, not {size!r}")
         expected = {name.lower(): value for name, value in (expected or {}).items()}
         names = check_algorithms([*(self.settings.base.digests if digests is None else digests), *expected])
+        if self.settings.base.verify_after_write and not names:
+            names = ("sha256",)  # reading back proves nothing without one
         request = Request(image_id, source, size, names, expected, context, verifier, progress, cancel)
         began = self._runtime.clock.monotonic()
         with self._during("add"):
             self._need(Feature.WRITE)
             self._gate.pass_()
             proof: builtins.list[str] = []
-            added = add(self._driver, self._runtime, request, lambda done: proof.append(self._prove(done)))
+            added = add(self._driver, self._runtime, request, lambda done: proof.append(self._prove(done, context)))
             location = self._location(added.committed.address, added.committed.metadata)
         now = self._runtime.clock
         record = ImageRecord(
@@ -218,7 +220,7 @@ class Store:
         LOG.info("added image %s to store %s: %d bytes in %.3f s", image_id, self.id, record.size, record.seconds)
         return record
 
-    def _prove(self, added: Added) -> str:
+    def _prove(self, added: Added, context: Any) -> str:
         """Return what proves that the storage holds the bytes.
 
         :raises IntegrityError: it holds something else.
@@ -227,10 +229,10 @@ class Store:
         if info.size != added.size:
             raise errors.SizeMismatch(f"the storage holds {info.size} bytes of {added.size}")
         if self.settings.base.verify_after_write:
-            name = next(iter(added.digests), "sha256")
-            with open_image(self._driver, self._runtime, added.committed.address, 0, None, None) as reader:
+            name = next(iter(added.digests))
+            with open_image(self._driver, self._runtime, added.committed.address, 0, None, context) as reader:
                 found = hash_image(reader, [name], self._runtime)[name]
-            if added.digests and found != added.digests[name]:
+            if found != added.digests[name]:
                 raise errors.DigestMismatch(f"the image was read back with {name} {found}, not {added.digests[name]}")
             return "read"
         if info.checksum is not None and info.checksum.algorithm in added.digests:
@@ -423,7 +425,7 @@ class Store:
         base = self.settings.base
         ctx = self._runtime.context(timeout=base.probe_timeout, deadline=base.probe_timeout)
         with self._seam:
-            return self._runtime.guarded(lambda: self._driver.probe(ctx), base.probe_timeout)
+            return self._runtime.guarded(lambda: self._driver.probe(ctx), base.probe_timeout, self._runtime.probe_pool)
 
     def _verb(self, verb: Callable[[Context], T], context: Any = None) -> T:
         """Call one verb of the driver, tried again on passing errors, in bounded time."""

@@ -213,8 +213,7 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
     def write_part(self, part: Part) -> interface.Token:
         """Keep a copy of the bytes; the same part once more takes the place of the first."""
         with self._state.lock:
-            if self.uuid not in self._state.unfinished:
-                raise errors.BackendError("the upload has not begun, or has ended")
+            self._check_unfinished()
             self._driver.check_room(self._state, part.length - len(self._stored.runs.get(part.offset, b"")))
             self._stored.runs[part.offset] = part.bytes()
             self._stored.active = self._driver.runtime.wall()
@@ -236,7 +235,13 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
             end += len(data)
         if end != size and not self.limits.sparse:
             raise errors.BackendError(f"the parts end at {end} and not at {size}")
-        return self._publish(self._stored.runs, size)
+        with self._state.lock:
+            self._check_unfinished()
+            return self._publish(self._stored.runs, size)
+
+    def _check_unfinished(self) -> None:
+        if self.uuid not in self._state.unfinished:
+            raise errors.BackendError("the upload has not begun, or has ended")
 
     def _publish(self, runs: Runs, size: int) -> Committed[MemoryAddress]:
         with self._state.lock:

@@ -89,7 +89,11 @@ class StoreRuntime:
         self.base = base
         self.clock = shared.clock
         self.digest_pool = shared.digest_pool
-        self.pool = Pool(0 if cooperative() else base.max_threads, f"store_lib-{store_id}", self.clock)
+        threads = 0 if cooperative() else base.max_threads
+        self.pool = Pool(threads, f"store_lib-{store_id}", self.clock)
+        # A store whose threads are all at work is not down, and must be able to clear away.
+        self.probe_pool = Pool(min(1, threads), f"store_lib-{store_id}-probe", self.clock)
+        self.abort_pool = Pool(threads, f"store_lib-{store_id}-abort", self.clock)
         self.budget = Budget(base.memory_limit)
         self.bandwidth = Bandwidth(base.bandwidth_limit, self.clock)
 
@@ -124,28 +128,38 @@ class StoreRuntime:
             pool=self.pool,
         )
 
-    def guarded(self, function: Callable[[], T], timeout: float | None) -> T:
+    def guarded(self, function: Callable[[], T], timeout: float | None, pool: Pool | None = None) -> T:
         """Return ``function()``, given up after `timeout` seconds and some grace: then its thread is abandoned.
 
         Without a time-out, and where there are no threads, it is a plain call.
 
+        :param pool: whose thread runs it instead of one of `pool`.
         :raises OperationTimeout: outcome unknown.
         """
-        if timeout is None or not self.pool.limit:
+        pool = pool or self.pool
+        if timeout is None or not pool.limit:
             return function()
         call = _Call(function)
-        task = self.pool.submit(call)
-        if not call.ended.wait(timeout + GRACE):
-            if self.pool.withdraw(task):
+        task = pool.submit(call)
+        try:
+            ended = call.ended.wait(timeout + GRACE)
+        except BaseException:  # the caller is interrupted: what was begun must not go on behind its back
+            if not pool.withdraw(task):
+                call.ended.wait(timeout + GRACE)
+            raise
+        if not ended:
+            if pool.withdraw(task):
                 raise errors.Busy(f"no thread became free within {timeout:g} s: all max_threads are at work")
-            self.pool.abandon(task)
+            pool.abandon(task)
             raise errors.OperationTimeout(f"the storage did not answer within {timeout:g} s")
         result: T = call.result()
         return result
 
     def close(self, timeout: float) -> list[str]:
         """End the threads; return what is stuck."""
-        return self.pool.close(timeout)
+        deadline = Deadline(timeout, self.clock)
+        pools = (self.pool, self.probe_pool, self.abort_pool)
+        return [line for pool in pools for line in pool.close(deadline.left() or 0)]
 
 
 class _Call:

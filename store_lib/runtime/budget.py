@@ -99,6 +99,16 @@ class Budget:
                 raise
         return Grant(self, request.granted)
 
+    def try_acquire(self, want: int, least: int) -> Grant | None:
+        """Return a grant as `acquire` does, or None when that would mean to wait."""
+        with self._changed:
+            free = 0 if self._queue else self._free
+            granted = min(want, free)
+            if granted < min(least, want):
+                return None
+            self._free -= granted
+        return Grant(self, granted)
+
     def _serve(self) -> None:
         """Grant to the head of the queue as long as it can be served; the lock is held."""
         while self._queue and self._free >= self._queue[0].least:

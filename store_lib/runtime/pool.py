@@ -104,6 +104,11 @@ class Pool:
         task.done = True
         return task
 
+    def check(self) -> None:
+        """Raise StoreUnavailable when so many threads are stuck that nothing may be submitted."""
+        with self._changed:
+            self._refuse_if_stuck()
+
     def withdraw(self, task: Task) -> bool:
         """Take `task` back if no thread has begun it; return whether that was so."""
         with self._changed:
@@ -124,15 +129,19 @@ class Pool:
                 LOG.warning(
                     "a thread of %s does not come back from the storage; %d so far", self.name, len(self._stuck)
                 )
+                if self._queue and len(self._stuck) < self.limit:
+                    self._has_thread()  # what waits would wait for the one that is stuck
             elif task in self._queue:
                 self._queue.remove(task)
 
     def close(self, timeout: float) -> list[str]:
-        """Take no more work, wait at most `timeout` seconds for what runs, return what is stuck in one line each."""
+        """Take no more work, wait at most `timeout` seconds for what was taken, return what is stuck in a line each.
+
+        What is in the queue is still done, since somebody waits for it.
+        """
         deadline = Deadline(timeout, self._clock)
         with self._changed:
             self._closed = True
-            self._queue.clear()
             self._changed.notify_all()
             while self._threads and not deadline.over:
                 self._changed.wait(deadline.left())
@@ -190,4 +199,7 @@ class Pool:
         with self._changed:
             self._running.discard(task)
             self._stuck.discard(task)
+            if task.abandoned and self._queue and self._threads < self.limit:
+                self._threads += 1  # nobody took its place
+                return False
             return task.abandoned

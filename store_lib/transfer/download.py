@@ -12,7 +12,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.interface import Address, Download, Driver, Extent, ObjectInfo
-from store_lib.runtime import GRACE, Deadline, StoreRuntime
+from store_lib.runtime import GRACE, StoreRuntime
 from store_lib.transfer.plan import plan
 from store_lib.transfer.retry import Retry
 from store_lib.transfer.seam import Seam
@@ -181,8 +181,9 @@ class ImageReader(io.RawIOBase):
                 self._chunks = self._begin()
             try:
                 self._rest = memoryview(next(self._chunks, b""))
-            except errors.StoreLibError as error:
-                if self._name is not None and error.store is None:
+            except BaseException as error:
+                self._chunks = None  # asking again begins here again; it must not look like the end
+                if isinstance(error, errors.StoreLibError) and self._name is not None and error.store is None:
                     error.store, error.location = self._name
                     error.operation = "read"
                 raise
@@ -204,7 +205,7 @@ class ImageReader(io.RawIOBase):
     def _paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         try:
             for chunk in chunks:
-                self._runtime.bandwidth.take(len(chunk), lambda: None)
+                self._runtime.bandwidth.take(len(chunk), self._check)
                 yield chunk
         finally:
             chunks.close()  # type: ignore[attr-defined]  # both kinds are generators
@@ -222,7 +223,12 @@ def _stream(download: Download, seam: Seam, retry: Retry, at: int, end: int) -> 
     """Yield the bytes from `at` to `end`, asking again at the offset where a body broke off."""
     stream: Iterator[bytes] = iter(())
 
+    start = at
+
     def ask() -> tuple[Iterator[bytes], bytes]:
+        if at > start and not download.limits.ranges:
+            problem = f"the image broke off after {at} bytes, and this store reads from the beginning only"
+            raise errors.StoreUnavailable(problem, transient=False)
         body = seam.iterate(download.read(at, end - at))
         chunk = next(body, b"")
         if not chunk:
@@ -256,26 +262,31 @@ def _pull(stream: Iterator[bytes]) -> bytes:
 
 
 def _ahead(reader: ImageReader, left: int) -> Iterator[bytes]:
-    """Yield the bytes of a reader, several ranges being fetched at once; the order is kept."""
+    """Yield the bytes of a reader, several ranges being fetched at once, or one after another without memory for that.
+
+    Waiting for memory would never end for a caller who holds it: for an upload's source, or with many readers.
+    """
     runtime = reader._runtime
     base, limits = runtime.base, reader._download.limits
     share = max(runtime.budget.limit // _SHARE, base.part_size or limits.part_size)
     made = plan(left, limits, share, part_size=base.part_size, parallel=base.parallel, depth=1)
-    deadline = Deadline(base.queue_timeout, runtime.clock)
+    grant = runtime.budget.try_acquire(made.memory, 2 * made.part_size)
+    if grant is None:
+        yield from _stream(reader._download, reader._seam, reader._retry, reader._at, reader._end)
+        return
+    count = max(1, grant.size // made.part_size)
     waiting: collections.deque[_Range] = collections.deque()
-    with runtime.budget.acquire(made.memory, made.part_size, deadline, reader._check) as grant:
-        count = max(1, grant.size // made.part_size)
-        offsets = iter(range(reader._at, reader._end, made.part_size))
-        try:
-            for offset in offsets:
-                waiting.append(_Range(reader, offset, min(offset + made.part_size, reader._end)))
-                if len(waiting) >= count:
-                    yield from waiting.popleft().chunks()
-            while waiting:
+    try:
+        for offset in range(reader._at, reader._end, made.part_size):
+            waiting.append(_Range(reader, offset, min(offset + made.part_size, reader._end)))
+            if len(waiting) >= count:
                 yield from waiting.popleft().chunks()
-        finally:
-            for each in waiting:
-                each.give_up()
+        while waiting:
+            yield from waiting.popleft().chunks()
+    finally:
+        for each in waiting:
+            each.give_up()
+        grant.release()
 
 
 class _Range:
@@ -286,6 +297,7 @@ class _Range:
         self._span = (start, end)
         self._got: list[bytes] = []
         self._error: BaseException | None = None
+        self._wanted = True
         self._ended = threading.Event()
         self._last = reader._runtime.clock.monotonic()
         self._task = reader._runtime.pool.submit(self._fetch)
@@ -301,6 +313,7 @@ class _Range:
 
     def give_up(self) -> None:
         """Let the range be: nobody will ask for it."""
+        self._wanted = False
         self._reader._runtime.pool.withdraw(self._task)
 
     def _fetch(self) -> None:
@@ -310,6 +323,8 @@ class _Range:
                 self._got.append(chunk)
                 self._last = reader._runtime.clock.monotonic()
                 reader._check()
+                if not self._wanted:
+                    break
         except BaseException as error:
             self._error = error
         self._ended.set()

@@ -72,6 +72,8 @@ class Flow:
             self._tick()
             if self._overdue():
                 raise errors.OperationTimeout(f"the storage did not answer within {self._timeout:g} s")
+            for pool in set(self._tasks.copy().values()):
+                pool.check()  # no thread may be left that would do what is in its queue
             with self._changed:
                 if self._error is None and ready():
                     return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from store_lib import errors
 from store_lib.interface import HEAP, MIB
-from store_lib.runtime import Deadline, StoreRuntime
+from store_lib.runtime import Bandwidth, Deadline, StoreRuntime
 from store_lib.transfer.digest import Digests
 from store_lib.transfer.download import ImageReader
 from store_lib.transfer.filler import Filler
@@ -50,7 +50,8 @@ def hash_image(
     with runtime.budget.acquire(count * size, size, deadline, check) as grant:
         blocks = [HEAP.allocate(size) for _ in range(max(1, grant.size // size))]
         flow.add_slots(blocks)
-        filler = Filler(open_source(reader, check), reader.length, runtime.bandwidth, flow.check)
+        free = Bandwidth(0, runtime.clock)  # the reader keeps the store's limit
+        filler = Filler(open_source(reader, check), reader.length, free, flow.check)
         try:
             ended = False
             while not ended:

@@ -79,11 +79,10 @@ def plan(
     :param parallel: what the operator asks for; an upper bound.
     :raises BadRequest: the image cannot be cut so that a part fits into `budget` and its parts into the limits.
     """
-    part = _part_size(size, limits, part_size or limits.part_size)
-    if size is not None and size <= part:
+    least, part = _part_sizes(size, limits, part_size or limits.part_size)
+    if size is not None and size <= min(part, budget):
         return Plan(max(1, size), 1, 1, 1, max(1, size), limits, True)
-    if part > budget and size is None:
-        part = max(limits.min_part, budget // limits.align * limits.align)
+    part = max(least, min(part, budget // limits.align * limits.align))
     if part > budget:
         raise errors.BadRequest(
             f"parts of {part} bytes, which the image needs here, do not fit into the {budget} bytes of memory that a "
@@ -93,6 +92,8 @@ def plan(
     buffers = max(1, min(ways + depth, budget // part))
     if size is None:
         window = max(1, min(limits.whole_max, buffers * part) // part)
+        if limits.max_parts is not None and not limits.equal_parts:
+            window = min(window, max(1, limits.max_parts // _STEPS))  # its buffers lie side by side, all of one size
     else:
         count = -(-size // part)
         # A known size that goes in one request needs all its bytes in memory; else nothing is held back.
@@ -101,15 +102,18 @@ def plan(
     return Plan(part, max(1, min(ways, buffers)), buffers, window, buffers * part, limits, size is not None)
 
 
-def _part_size(size: int | None, limits: Limits, wanted: int) -> int:
-    part = max(wanted, limits.min_part)
+def _part_sizes(size: int | None, limits: Limits, wanted: int) -> tuple[int, int]:
+    """Return the smallest size of a part that serves, and the one that is wanted."""
+    align = limits.align
+    least = limits.min_part
     if size is not None and limits.max_parts is not None:
-        part = max(part, -(-size // limits.max_parts))
+        least = max(least, -(-size // limits.max_parts))
+    least = -(-least // align) * align
+    part = max(least, -(-wanted // align) * align)
     if limits.max_part is not None:
-        part = min(part, limits.max_part)
-    part = -(-part // limits.align) * limits.align
+        part = min(part, limits.max_part // align * align)
     if size is not None and limits.max_parts is not None and part * limits.max_parts < size:
         raise errors.BadRequest(
             f"an image of {size} bytes is larger than the storage takes: {limits.max_parts} parts of {part} bytes"
         )
-    return part
+    return least, part

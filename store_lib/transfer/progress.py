@@ -24,7 +24,7 @@ class Progress:
         self._function = function
         self._total = total
         self._clock = clock
-        self._last = (-1.0, -1)
+        self._last: tuple[float, int, int | None] = (-1.0, -1, None)
 
     def show(self, done: int) -> None:
         """Tell that `done` bytes are done, unless that was told just now."""
@@ -32,11 +32,11 @@ class Progress:
             return
         now = self._clock.monotonic()
         if now - self._last[0] >= _INTERVAL:
-            self._last = (now, done)
+            self._last = (now, done, self._total)
             self._function(done, self._total)
 
     def end(self, done: int) -> None:
         """Tell that all `done` bytes are done."""
-        if self._function is not None and self._last[1] != done:
-            self._last = (self._clock.monotonic(), done)
+        if self._function is not None and self._last[1:] != (done, done):
+            self._last = (self._clock.monotonic(), done, done)
             self._function(done, done)

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 #: Back-off: random up to this at first, doubled each time, up to the second figure; seconds.
 _FIRST, _LARGEST = 0.2, 10.0
+_NAP = 0.1
 
 
 class Retry:
@@ -29,16 +30,23 @@ class Retry:
 
     :param stop: set when the transfer is over; wakes those that wait.
     :param noted: called before each further try (health counts them).
+    :param check: called some ten times a second between two tries; raises to give up.
     """
 
     def __init__(
-        self, base: BaseSettings, clock: Clock, stop: threading.Event, noted: Callable[[], None] = lambda: None
+        self,
+        base: BaseSettings,
+        clock: Clock,
+        stop: threading.Event,
+        noted: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.attempts = base.retry_attempts
         self._deadline = base.retry_deadline
         self._clock = clock
         self._stop = stop
         self._noted = noted
+        self._check = check
 
     def call(self, function: Callable[[], T]) -> T:
         """Return ``function()``, tried again after transient errors of store_lib; the last error is raised."""
@@ -60,7 +68,7 @@ class Retry:
             return function()
 
         return tenacity.Retrying(
-            sleep=lambda seconds: self._clock.sleep(seconds, self._stop),
+            sleep=self._sleep,
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(self.attempts),
                 tenacity.stop_before_delay(self._deadline),
@@ -71,6 +79,12 @@ class Retry:
             before_sleep=self._note,
             reraise=True,
         )(attempt)
+
+    def _sleep(self, seconds: float) -> None:
+        while seconds > 0 and not self._stop.is_set():
+            self._clock.sleep(min(seconds, _NAP), self._stop)
+            self._check()
+            seconds -= _NAP
 
     def _note(self, state: tenacity.RetryCallState) -> None:
         self._noted()

@@ -21,6 +21,9 @@ __all__ = ["Source", "open_source"]
 _NAP = 0.1
 #: Most bytes asked of a source at once: keeps cancellation and progress lively when a part is large.
 _CHUNK = 1024 * 1024
+#: Seconds until a source that had nothing to give is asked again.
+_WAIT = 0.01
+_END = object()
 
 
 class Source(abc.ABC):
@@ -28,7 +31,10 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def read_into(self, view: memoryview) -> int:
-        """Put the next bytes into `view` and return how many, 0 at the end; may return fewer than fit."""
+        """Put the next bytes into `view` and return how many; may be fewer than fit.
+
+        0 is the end, -1 means that there is nothing yet.  Called after `hole` said that the next byte is none.
+        """
 
     def hole(self) -> int:
         """Return how many of the next bytes are a hole, 0 when the next byte is data or nobody knows."""
@@ -216,7 +222,7 @@ class _Reader(Source):
         while not self._rest:
             data = self._reader.read(min(len(view), _CHUNK))
             if data is None:  # a non-blocking file that has nothing yet
-                time.sleep(0.01)
+                time.sleep(_WAIT)
                 return -1
             if not data:
                 return 0
@@ -233,9 +239,12 @@ class _Chunks(Source):
 
     def read_into(self, view: memoryview) -> int:
         while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
+            chunk: Any = next(self._chunks, _END)
+            if chunk is _END:
                 return 0
+            if chunk is None:  # nothing yet, as from a non-blocking file
+                time.sleep(_WAIT)
+                return -1
             self._rest = memoryview(chunk).cast("B")
         return _move(self, view)
 

@@ -102,7 +102,7 @@ class _Sender:
         self._digests = Digests(request.digests, request.verifier)
         self._progress = Progress(request.progress, request.size, runtime.clock)
         self._flow = Flow(runtime.clock, self._check_cancel, self._tick, base.operation_timeout)
-        self._retry = Retry(base, runtime.clock, self._flow.stop, self._count_retry)
+        self._retry = Retry(base, runtime.clock, self._flow.stop, self._count_retry, self._check_cancel)
         self._ctx = runtime.context(request.context, stop=self._flow.stop)
         self._inline = request.size is not None and request.size <= (base.part_size or Limits().part_size)
         self._lock = threading.Lock()
@@ -116,8 +116,7 @@ class _Sender:
     def run(self, check: Callable[[Added], None]) -> Added:
         """See `add`."""
         self._flow.check()
-        with self._seam:
-            upload = self._call(lambda: self._driver.upload(self._request.image_id, self._request.size, self._ctx))
+        upload = self._retry.call(self._look)
         try:
             added = self._send(upload)
             check(added)
@@ -130,6 +129,10 @@ class _Sender:
         finally:
             self._flow.stop.set()
             self._abort(upload)
+
+    def _look(self) -> Upload[Any]:
+        with self._seam:
+            return self._call(lambda: self._driver.upload(self._request.image_id, self._request.size, self._ctx))
 
     # -- the way of the bytes -----------------------------------------------------------------------------------------
 
@@ -163,8 +166,7 @@ class _Sender:
         self._ready(size)
         if 0 < upload.limits.whole_max >= size:
             return self._commit(upload, lambda: upload.write_whole(self._part(upload.limits, 0, 0, piece)))
-        with self._seam:
-            self._call(upload.start)
+        self._start(upload)
         if size:
             self._room(upload, size, upload.limits.capacity, None)
             self._flow.hold(slot, 1)
@@ -193,8 +195,7 @@ class _Sender:
         self, upload: Upload[Any], filler: Filler, made: Plan, window: Sequence[tuple[Slot, Filled]]
     ) -> Committed[Any]:
         """Send the image in parts."""
-        with self._seam:
-            self._call(upload.start)
+        self._start(upload)
         line = Line(lambda job: self._write(upload, *job), self._runtime.pool, self._flow, made.parallel)
         capacity = upload.limits.capacity
         offset = 0
@@ -205,6 +206,18 @@ class _Sender:
         self._flow.drain()
         self._ready(offset)
         return self._commit(upload, lambda: upload.commit(offset, self._parts_written()))
+
+    def _start(self, upload: Upload[Any]) -> None:
+        def once() -> None:
+            try:
+                with self._seam:
+                    self._call(upload.start)
+            except errors.StoreLibError as error:
+                if error.outcome is errors.Outcome.UNKNOWN:
+                    error.transient = False  # one more would leave two things on the backend
+                raise
+
+        self._retry.call(once)
 
     def _pieces(
         self, filler: Filler, made: Plan, window: Sequence[tuple[Slot, Filled]]
@@ -280,18 +293,19 @@ class _Sender:
         self._flow.check()
 
     def _commit(self, upload: Upload[Any], send: Callable[[], Committed[Any]]) -> Committed[Any]:
-        lost_answers: list[errors.StoreLibError] = []
+        lost = False
 
         def once() -> Committed[Any]:
+            nonlocal lost
             try:
                 with self._seam:
                     return self._call(send)
             except errors.StoreLibError as error:
                 if error.outcome is errors.Outcome.UNKNOWN:
-                    lost_answers.append(error)
+                    lost = True
                     self._flow.taint()
-                # A name that is taken after a lost answer may well be taken by that very commit.
-                if lost_answers and (error is lost_answers[-1] or isinstance(error, errors.Duplicate)):
+                # After a lost answer that very commit may be why the name is taken, or why there is nothing to commit.
+                if lost:
                     found = self._outcome(upload, error)
                     if found is not None:
                         return found
@@ -331,8 +345,13 @@ class _Sender:
 
     def _abort(self, upload: Upload[Any]) -> None:
         self._ctx.stop = threading.Event()  # clearing away is not to be cancelled
+        runtime = self._runtime
+        timeout = None if self._inline else runtime.base.operation_timeout
         try:
-            leftovers = self._call(upload.abort)
+            try:
+                leftovers = runtime.guarded(upload.abort, timeout, runtime.abort_pool)
+            except errors.StoreClosed:  # there are no threads any more
+                leftovers = upload.abort()
         except Exception as error:  # it must not raise; when it does all the same, the first error stays the one told
             LOG.error("clearing away after image %s failed: %s", self._request.image_id, error)
             return
@@ -380,7 +399,8 @@ class _Sender:
         def made(memory: int) -> Plan:
             return plan(self._request.size, limits, memory, part_size=base.part_size, parallel=base.parallel)
 
-        wanted = self._affordable(made, budget.limit)
+        two = min(budget.limit, 2 * (base.part_size or limits.part_size))  # one is filled while one is written
+        wanted = self._affordable(made, max(budget.limit // _SHARE, two), budget.limit)
         least = wanted.memory if wanted.known and wanted.window > 1 else min(wanted.memory, 2 * wanted.part_size)
         deadline = Deadline(base.queue_timeout, self._runtime.clock)
         with budget.acquire(wanted.memory, least, deadline, self._flow.check) as grant:
@@ -391,9 +411,9 @@ class _Sender:
                 self._release()
 
     @staticmethod
-    def _affordable(made: Callable[[int], Plan], limit: int) -> Plan:
+    def _affordable(made: Callable[[int], Plan], share: int, limit: int) -> Plan:
         try:
-            return made(limit // _SHARE)
+            return made(share)
         except errors.BadRequest:
             return made(limit)  # parts so large that only few fit into all of it
 

@@ -1,0 +1,46 @@
+"""Fixtures of the unit tests: stores whose driver is a fake."""
+
+import logging
+
+import pytest
+
+from store_lib.tests import fakes
+
+
+@pytest.fixture
+def make_store(make_stores):
+    """Return a function that makes one store ``it`` of a fake driver; keyword arguments are its options.
+
+    After the test all its memory must be free, no thread may be stuck, and the engine must have kept the limits.
+    """
+    made = []
+
+    def make(driver=None, *, threads=None, clock=None, stuck=False, **options):
+        driver = driver or fakes.fake()
+        options = {"probe_interval": 0, **options}
+        lines = ["[DEFAULT]", "enabled_backends = it:fake", "[it]", *(f"{key} = {options[key]}" for key in options)]
+        stores = make_stores("\n".join(lines), drivers={"fake": driver}, threads=threads, clock=clock or QUICK)
+        made.append((stores, driver, stuck))
+        return stores["it"]
+
+    yield make
+    for stores, driver, stuck in made:
+        store = stores["it"]
+        driver.script.release()
+        assert store._runtime.budget.used == 0, "a transfer kept its memory"
+        assert stuck or not stores.close(5), "a thread did not come back"
+        assert driver.script.violations == []
+
+
+QUICK = fakes.QuickClock()
+
+
+@pytest.fixture
+def logged(caplog):
+    """Return a function that returns the messages of a level and above."""
+    caplog.set_level(logging.DEBUG, "store_lib")
+
+    def messages(level=logging.WARNING):
+        return [record.getMessage() for record in caplog.records if record.levelno >= level]
+
+    return messages
