@@ -387,7 +387,7 @@ class HeapBuffers:
         """Return `size` zeroed bytes."""
         import mmap
 
-        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)) if size else memoryview(b"")
+        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)) if size else memoryview(bytearray())
 
     def release(self, block: memoryview) -> None:
         """Give the memory back; harmless while something still refers to it (it then goes with the last reference)."""

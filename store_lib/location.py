@@ -18,7 +18,9 @@ MAX_URI = 8192
 
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}", re.ASCII)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
-_QUERY = re.compile(r"([?&;#])([^?&;#=]*)=[^&;#]*")
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_QUERY_NAME = re.compile(r"[?&;#]([^?&;#=]*)=")
+_QUERY_END = re.compile(r"[&;#]")
 _SECRET_NAME = re.compile(r"signature|credential|token|secret|pass|pwd|key|sig|auth|expires", re.I)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -47,20 +49,24 @@ def redact(uri: object) -> str:
         return f"<{type(uri).__name__}>"
     # Old locations hold secrets unquoted, with '/', '?' or '#' in them: only the last '@' surely ends the user part.
     # Better one path shown too short than one secret shown.
-    scheme, colon, rest = text.partition("://")
-    if not colon:
-        scheme, rest = "", text
-    if "@" in rest and not rest.startswith("/"):
-        rest = "***@" + rest.rpartition("@")[2]
-    text = _QUERY.sub(_masked, ("***" if "@" in scheme else scheme) + colon + rest)
-    text = text[: MAX_URI + 1]
+    found = _AUTHORITY.match(text)
+    start = found.end() if found else 0
+    if "@" in text and not text.startswith("/", start):
+        text = text[:start] + "***@" + text.rpartition("@")[2]
+    text = _without_secrets(text)[: MAX_URI + 1]
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= 500 else text[:497] + "..."
 
 
-def _masked(found: re.Match[str]) -> str:
-    secret = _SECRET_NAME.search(urllib.parse.unquote(found[2]))
-    return f"{found[1]}{found[2]}=***" if secret else found[0]
+def _without_secrets(text: str) -> str:
+    """Return `text` with the values of a query's secret names masked; takes time in proportion to its length."""
+    shown, at = [], 0
+    for found in _QUERY_NAME.finditer(text):
+        if found.start() >= at and _SECRET_NAME.search(urllib.parse.unquote(found[1])):
+            shown += [text[at : found.end()], "***"]
+            end = _QUERY_END.search(text, found.end())
+            at = end.start() if end else len(text)
+    return "".join(shown) + text[at:]
 
 
 def scheme_of(uri: str) -> str:

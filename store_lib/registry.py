@@ -44,9 +44,7 @@ class DriverRegistry:
         if name in self._extra:
             return self._extra[name]
         try:
-            manager: Any = stevedore.DriverManager(
-                NAMESPACE, name, on_load_failure_callback=_raise, warn_on_missing_entrypoint=False
-            )
+            manager: Any = stevedore.DriverManager(NAMESPACE, name, on_load_failure_callback=_raise)
         except stevedore_errors.NoMatches:
             raise errors.DriverLoadError([self._unknown(name, store_id)]) from None
         except Exception as error:

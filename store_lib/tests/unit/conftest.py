@@ -1,10 +1,11 @@
 """Fixtures of the unit tests: stores whose driver is a fake."""
 
+import functools
 import logging
 
 import pytest
 
-from store_lib.tests import fakes
+from store_lib.tests import fakes, support
 
 
 @pytest.fixture
@@ -27,9 +28,16 @@ def make_store(make_stores):
     for stores, driver, stuck in made:
         store = stores["it"]
         driver.script.release()
+        runtime = store._runtime
+        for pool in (runtime.pool, runtime.probe_pool, runtime.abort_pool):
+            support.until(functools.partial(_came_back, pool, stuck))
         assert store._runtime.budget.used == 0, "a transfer kept its memory"
         assert stuck or not stores.close(5), "a thread did not come back"
         assert driver.script.violations == []
+
+
+def _came_back(pool, stuck):
+    return stuck or not pool.stuck()
 
 
 QUICK = fakes.QuickClock()
