@@ -1,0 +1,1 @@
+"""Faults, each by causing it."""
