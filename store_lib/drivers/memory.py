@@ -66,7 +66,9 @@ class State:
 class MemoryDriver(interface.Driver[MemoryAddress]):
     """Images in memory.  Derived classes may set `LIMITS` to behave like another kind of storage."""
 
-    OPTIONS = (cfg.IntOpt("memory_store_size", default=256 * MIB, min=0, help="Most bytes of all images together."),)
+    OPTIONS: ClassVar[Sequence[cfg.Opt]] = (
+        cfg.IntOpt("memory_store_size", default=256 * MIB, min=0, help="Most bytes that all images take together."),
+    )
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"operation_timeout": 0}
     FEATURES = ~(Feature.COPY | Feature.MOVE | Feature.ACLS)
     SCHEMES = ("memory",)
