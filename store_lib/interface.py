@@ -387,7 +387,11 @@ class HeapBuffers:
         """Return `size` zeroed bytes."""
         import mmap
 
-        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)) if size else memoryview(bytearray())
+        return (
+            memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+            if size
+            else memoryview(bytearray())
+        )
 
     def release(self, block: memoryview) -> None:
         """Give the memory back; harmless while something still refers to it (it then goes with the last reference)."""
@@ -576,6 +580,11 @@ class Driver(abc.ABC, Generic[A]):
     def features(self) -> Feature:
         """What this store can do: FEATURES narrowed by the settings, told without I/O."""
         return self.FEATURES
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of an upload of unknown size, told from the settings alone; for people and for planning."""
+        return Limits()
 
     @abc.abstractmethod
     def parse(self, uri: str) -> A:

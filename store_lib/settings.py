@@ -159,7 +159,8 @@ def _default(option: cfg.Opt, driver: type[Driver[Any]]) -> tuple[Any, Origin]:
 
 def _bad_value(store_id: str, option: cfg.Opt, error: Exception) -> Mistake:
     # oslo.config's text holds the value, which for some options is a secret.
-    problem = "the value is not valid" if option.secret else str(error).replace("\n", " ")
+    told = str(error).replace("\n", " ").partition(" is not valid: ")
+    problem = f"the value is not valid: {told[2] or told[0]}" if not option.secret else "the value is not valid"
     return Mistake(store_id, option.dest, problem, f"write {_wanted(option)}, or leave it out")
 
 

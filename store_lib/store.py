@@ -21,6 +21,7 @@ from store_lib.interface import (
     Driver,
     Feature,
     Leftover,
+    Limits,
     Listed,
     ObjectInfo,
     Probe,
@@ -121,6 +122,11 @@ class Store:
         base = self.settings.base
         found = self._driver.features & ~base.disabled_features
         return found & ~(Feature.WRITE | Feature.DELETE | Feature.ACLS) if base.read_only else found
+
+    @property
+    def limits(self) -> Limits:
+        """What an upload of unknown size may do here, told from the settings alone."""
+        return self._driver.limits
 
     @property
     def health(self) -> Health:

@@ -16,7 +16,7 @@ from cliff.commandmanager import CommandManager
 
 import store_lib
 from store_lib import errors
-from store_lib.cli.config import ENVIRONMENT, SYSTEM_FILE, load_stores
+from store_lib.cli.config import ENVIRONMENT, SYSTEM_FILE, config_files, load_stores
 
 __all__ = ["EXIT_CODES", "StoreLibApp", "app_of", "main"]
 
@@ -83,10 +83,15 @@ class StoreLibApp(App):
             self.print_help_if_requested()
 
     @property
+    def config_files(self) -> list[str]:
+        """The configuration files that count."""
+        return config_files(self.options.config_file)
+
+    @property
     def stores(self) -> store_lib.Stores:
         """The configured stores, made at first use."""
         if self._stores is None:
-            self._stores = load_stores(self.options.config_file)
+            self._stores = load_stores(self.config_files)
         return self._stores
 
     @property
@@ -117,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     logging.getLogger("store_lib").setLevel(logging.WARNING)
+    logging.getLogger("stevedore").setLevel(logging.CRITICAL)  # what it warns of is told as a mistake with its mend
     app = StoreLibApp()
     result = app.run(list(sys.argv[1:] if argv is None else argv))
     return result if app.exit_code is None or result != 1 else app.exit_code

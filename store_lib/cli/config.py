@@ -10,22 +10,25 @@ from oslo_config import cfg
 
 from store_lib import Stores
 
-__all__ = ["ENVIRONMENT", "SYSTEM_FILE", "load_stores"]
+__all__ = ["ENVIRONMENT", "SYSTEM_FILE", "config_files", "load_stores"]
 
 #: Names configuration files, separated by colons.
 ENVIRONMENT = "STORE_LIB_CONFIG"
 SYSTEM_FILE = "/etc/store_lib/store_lib.conf"
 
 
+def config_files(files: Sequence[str]) -> list[str]:
+    """Return `files`, else those of $STORE_LIB_CONFIG, else the system's one if it exists, else none."""
+    chosen = list(files) or [name for name in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if name]
+    return [SYSTEM_FILE] if not chosen and os.path.exists(SYSTEM_FILE) else chosen
+
+
 def load_stores(files: Sequence[str]) -> Stores:
-    """Return the stores of `files`, $STORE_LIB_CONFIG, the system's file or the home folder: the first there is.
+    """Return the stores of `files`; without any, one file store in the user's data folder.
 
     :raises ConfigurationError: a file is missing or wrong.
     """
-    chosen = list(files) or [name for name in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if name]
-    if not chosen and os.path.exists(SYSTEM_FILE):
-        chosen = [SYSTEM_FILE]
-    return Stores.from_file(*chosen) if chosen else _embedded()
+    return Stores.from_file(*files) if files else _embedded()
 
 
 def _embedded() -> Stores:

@@ -74,7 +74,7 @@ class ShowDriver(ShowOne):
 class ListOptions(Lister):
     """List the options that a configuration file may hold.
 
-    Options in the group backend_defaults hold for all stores; the same names in a store's own group hold for that store.
+    Options in the group backend_defaults hold for all stores; the same names in a store's own group hold for it alone.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

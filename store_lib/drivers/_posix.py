@@ -42,6 +42,14 @@ class Room(NamedTuple):
     device: int
 
 
+class Span(NamedTuple):
+    """Bytes of a block of memory that a helper process sees, too."""
+
+    number: int
+    start: int
+    end: int
+
+
 def make_directories(path: str) -> str:
     """Make the directory `path` with its parents where it is missing; return it with all links resolved."""
     os.makedirs(path, exist_ok=True)
@@ -176,6 +184,17 @@ def write(file: int, data: memoryview, offset: int) -> None:
 def read(file: int, size: int, offset: int) -> bytes:
     """Return up to `size` bytes from `offset`; nothing at the end."""
     return os.pread(file, size, offset)
+
+
+def read_into(file: int, view: memoryview, offset: int) -> int:
+    """Put bytes from `offset` into `view` and return how many, 0 at the end."""
+    return os.preadv(file, [view], offset)
+
+
+def close(file: int) -> None:
+    """Close a descriptor; what that may still tell concerns bytes that nobody wants or that were flushed before."""
+    with contextlib.suppress(OSError):
+        os.close(file)
 
 
 def seen(file: int) -> Seen:

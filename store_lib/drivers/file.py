@@ -139,6 +139,11 @@ class FileDriver(Driver[FileAddress]):
         """The directories that new images go to."""
         return [each for each in self.directories if each.writable]
 
+    @property
+    def limits(self) -> Limits:
+        """The limits of every upload."""
+        return Limits(parallel=2, sparse=4096, thin=self.thin)
+
     # -- locations ----------------------------------------------------------------------------------------------------
 
     def parse(self, uri: str) -> FileAddress:
@@ -433,7 +438,7 @@ class FileUpload(Upload[FileAddress]):
     def __init__(
         self, driver: FileDriver, directory: Directory, held: Held, address: FileAddress, owner: Owner
     ) -> None:
-        self.limits = Limits(parallel=2, sparse=4096, thin=driver.thin)
+        self.limits = driver.limits
         self.uuid = owner.upload
         self._driver = driver
         self._directory = directory
