@@ -46,6 +46,9 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Stands for no location where one may be given: None is something that a caller may pass by mistake.
+_NOWHERE = Location("")
+
 
 @dataclasses.dataclass(frozen=True)
 class ListedImage:
@@ -458,13 +461,13 @@ class Store:
             raise self._named(errors.StoreClosed("the store was closed"), "use", None)
 
     @contextlib.contextmanager
-    def _during(self, operation: str, location: Location | str | None = None) -> Iterator[Any]:
+    def _during(self, operation: str, location: Location | str = _NOWHERE) -> Iterator[Any]:
         """Name store, operation and location in the errors that come from inside; yield the address of the location."""
         shown = None
         try:
             self._open_only()
             address: Address | None = None
-            if location is not None:
+            if location is not _NOWHERE:
                 place = Location.of(location)
                 shown = place.redacted
                 if place.store not in (None, self.id):

@@ -62,8 +62,23 @@ OPTIONS = [
         "filesystem_store_timeout",
         default=0,
         min=0,
-        help="How long in seconds the file system may take to answer before the request fails. 0 means no limit. Same "
-        "as operation_timeout.",
+        help="How long in seconds the file system may take for one call (open, read, write, flush, link, unlink, stat). "
+        "Above 0, all calls run in helper processes, and one that hangs is killed: the transfer fails, and while the "
+        "file system hangs the store answers at once with an error. 0 means no limit and no helpers.",
+    ),
+    cfg.IntOpt(
+        "filesystem_store_thread_pool_size",
+        default=10,
+        min=1,
+        max=1000,
+        help="Most helper processes of this store, with filesystem_store_timeout above 0. Transfers share them.",
+    ),
+    cfg.IntOpt(
+        "filesystem_store_threadpool_threshold",
+        default=75,
+        min=0,
+        max=100,
+        help="Share of filesystem_store_thread_pool_size in use, in percent, from which a warning is logged.",
     ),
 ]
 
@@ -159,16 +174,26 @@ def _check_directories(settings: StoreSettings) -> Iterator[Mistake]:
         yield Mistake(settings.id, single, "no directory is set", f"set {single} or {several}")
         return
     seen = set()
-    for each in directories(settings):
-        if not os.path.isabs(each.path):
-            yield Mistake(settings.id, single, f"{each.path or 'an empty path'} is not absolute", "write it from / on")
-        if each.path in seen:
-            yield Mistake(settings.id, several, f"{each.path} is there twice", "leave one of them out")
-        seen.add(each.path)
+    for option, text in _written_directories(settings):
+        path = (_directory(text) if option == several else DirectorySetting(_clean(text))).path
+        if not os.path.isabs(path):
+            yield Mistake(settings.id, option, f"{path or 'an empty path'} is not absolute", "write it from / on")
+        if path in seen:
+            yield Mistake(settings.id, option, f"{path} is there twice", "leave one of them out")
+        seen.add(path)
     for text in settings[several] or []:
         path, colon, priority = text.rpartition(":")
         if colon and not priority.strip().isdecimal() and os.path.isabs(path) and "/" not in priority:
             yield Mistake(settings.id, several, f"{priority!r} in {text!r} is no priority", "write PATH:NUMBER")
+
+
+def _written_directories(settings: StoreSettings) -> Iterator[tuple[str, str]]:
+    """Yield each directory that counts, as it is written, after the option that it is written in."""
+    several = "filesystem_store_datadirs"
+    option = several if settings[several] else "filesystem_store_datadir"
+    yield from ((option, text) for text in settings[several] or [settings[option]])
+    option = "filesystem_store_read_datadirs"
+    yield from ((option, text) for text in settings[option] or [])
 
 
 def _check_permissions(settings: StoreSettings) -> Iterator[Mistake]:
