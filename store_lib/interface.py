@@ -429,8 +429,16 @@ class Context(Protocol):
 class Runtime(Protocol):
     """What the spine lends to a driver for its whole life."""
 
-    def per_process(self, factory: Callable[[], _T], close: Callable[[_T], None]) -> PerProcessValue[_T]:
-        """Return a holder of a value that is made at first use in each process (clients, connections)."""
+    def per_process(
+        self,
+        factory: Callable[[], _T],
+        close: Callable[[_T], None],
+        forget: Callable[[_T], None] = lambda value: None,
+    ) -> PerProcessValue[_T]:
+        """Return a holder of a value that is made at first use in each process (clients, connections).
+
+        :param forget: called in a forked child with what it inherited; must not speak on the parent's connections.
+        """
 
     def wall(self) -> datetime.datetime:
         """Return the time of day, UTC."""

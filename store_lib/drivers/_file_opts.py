@@ -62,9 +62,9 @@ OPTIONS = [
         "filesystem_store_timeout",
         default=0,
         min=0,
-        help="How long in seconds the file system may take for one call (open, read, write, flush, link, unlink, stat). "
-        "Above 0, all calls run in helper processes, and one that hangs is killed: the transfer fails, and while the "
-        "file system hangs the store answers at once with an error. 0 means no limit and no helpers.",
+        help="How long in seconds the file system may take for one call (open, read, write, flush, link, unlink or "
+        "stat). Above 0, all calls run in helper processes, and one that hangs is killed: the transfer fails, and while "
+        "the file system hangs the store answers at once with an error. 0 means no limit and no helpers.",
     ),
     cfg.IntOpt(
         "filesystem_store_thread_pool_size",

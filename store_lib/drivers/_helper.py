@@ -12,6 +12,7 @@ is told so at once.
 from __future__ import annotations
 
 import array
+import collections
 import contextlib
 import ctypes
 import functools
@@ -104,8 +105,12 @@ class Helper:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._told: dict[int, weakref.ref[_SharedMap]] = {}
-        #: What the helper itself holds open for its users, by their own keys (directories).
+        #: What is held open there, by the users' own keys (directories).
         self.kept: dict[Any, Any] = {}
+        self.opening = threading.Lock()
+        #: Open files.
+        self.files = 0
+        self._stray: collections.deque[int] = collections.deque()
         #: Calls that run or wait.
         self.load = 0
         self.lost_since: float | None = None
@@ -119,6 +124,10 @@ class Helper:
         return functools.partial(self.call, name)
 
     # -- calls --------------------------------------------------------------------------------------------------------
+
+    def close_later(self, file: int) -> None:
+        """Have a descriptor closed before the next call; never waits."""
+        self._stray.append(file)
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Run a function of `_posix` in the process and return what it returns.
@@ -166,6 +175,8 @@ class Helper:
             try:
                 if self._ended:
                     raise errors.StoreUnavailable("the helper process of this transfer has ended", transient=False)
+                while self._stray:
+                    self._exchange("close", (self._stray.popleft(),), deadline)
                 yield deadline
             finally:
                 self._lock.release()
@@ -266,6 +277,10 @@ class Helper:
             time.sleep(0.005)
 
 
+def _busy(helper: Helper) -> int:
+    return helper.load + helper.files
+
+
 def _is_gone(told: weakref.ref[_SharedMap]) -> bool:
     block = told()
     return block is None or block.closed
@@ -331,8 +346,8 @@ class Helpers:
                     f"the file system has not answered for {since + self._timeout:.0f} s; nothing is begun before",
                     transient=False,
                 )
-            idle = min(self._helpers, key=lambda helper: helper.load, default=None)
-            if idle is not None and (idle.load == 0 or len(self._helpers) >= self._limit):
+            idle = min(self._helpers, key=_busy, default=None)
+            if idle is not None and (not _busy(idle) or len(self._helpers) >= self._limit):
                 return idle
             self._helpers.append(Helper(self._timeout))
             self._warn()

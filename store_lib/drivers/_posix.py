@@ -56,6 +56,11 @@ def make_directories(path: str) -> str:
     return os.path.realpath(path)
 
 
+def resolve(path: str) -> str:
+    """Return `path` with all links resolved."""
+    return os.path.realpath(path)
+
+
 def open_directory(path: str) -> int:
     """Return a descriptor of the directory `path`, an absolute one without a link anywhere in it.
 
@@ -249,8 +254,21 @@ def sync_directory(directory: int) -> None:
             raise
 
 
+def publish_alone(directories: Sequence[int], directory: int, file: int, temporary: str | None, name: str) -> None:
+    """As `publish`, with the name free in all of `directories`; exclusive among all that name one of the same.
+
+    :raises FileExistsError: the name is taken in one of them.
+    """
+    with _exclusive(directories):
+        for each in directories:
+            with contextlib.suppress(FileNotFoundError):
+                stat_name(each, name)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        publish(directory, file, temporary, name)
+
+
 @contextlib.contextmanager
-def exclusive(directories: Sequence[int]) -> Iterator[None]:
+def _exclusive(directories: Sequence[int]) -> Iterator[None]:
     """Keep others that use this function out meanwhile, as long as they name one of the same directories."""
     with contextlib.ExitStack() as opened:
         places: dict[tuple[int, int], int] = {}

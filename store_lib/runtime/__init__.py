@@ -101,9 +101,14 @@ class StoreRuntime:
         """Return the time of day, UTC."""
         return self.clock.wall()
 
-    def per_process(self, factory: Callable[[], T], close: Callable[[T], None] = lambda value: None) -> PerProcess[T]:
+    def per_process(
+        self,
+        factory: Callable[[], T],
+        close: Callable[[T], None] = lambda value: None,
+        forget: Callable[[T], None] = lambda value: None,
+    ) -> PerProcess[T]:
         """Return a holder of a value that is made at first use in each process."""
-        return PerProcess(factory, close)
+        return PerProcess(factory, close, forget)
 
     def context(
         self,

@@ -99,11 +99,19 @@ class PerProcess(Generic[T]):
 
     :param factory: makes the value; its errors reach the caller of `get`, and the next call tries again.
     :param close: ends it.
+    :param forget: called in a child with what it inherited, to let go of it without a word to the other side; without
+        it, the value is merely parked.
     """
 
-    def __init__(self, factory: Callable[[], T], close: Callable[[T], None] = lambda value: None) -> None:
+    def __init__(
+        self,
+        factory: Callable[[], T],
+        close: Callable[[T], None] = lambda value: None,
+        forget: Callable[[T], None] = lambda value: None,
+    ) -> None:
         self._factory = factory
         self._close = close
+        self._forget = forget
         self._values: list[T] = []
         self._parked: list[T] = []
         self._lock = threading.Lock()
@@ -114,6 +122,8 @@ class PerProcess(Generic[T]):
         self._lock = threading.Lock()
         self._parked += self._values
         self._values = []
+        for value in self._parked:
+            self._forget(value)
 
     def get(self) -> T:
         """Return this process's value; made once, others wait for it."""

@@ -1,0 +1,85 @@
+"""How a file store reaches its file system: from this process, or through helper processes that can be given up."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from store_lib.drivers import _posix
+from store_lib.drivers._helper import Helpers, SharedBuffers
+from store_lib.interface import HEAP, BufferSource, PerProcessValue, Runtime
+from store_lib.settings import StoreSettings
+
+__all__ = ["Access", "Operations"]
+
+
+class Operations(Protocol):
+    """The functions of `_posix`, run somewhere; descriptors mean something there only."""
+
+    #: What is held open there, by keys of their own.
+    kept: dict[Any, Any]
+    #: Guards `kept`.
+    opening: threading.Lock
+    #: Open files, to share out new ones evenly.
+    files: int
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def close_later(self, file: int) -> None:
+        """Close a descriptor at some later time; never waits."""
+
+
+class InProcess:
+    """The functions, run in this process."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, Any] = {}
+        self.opening = threading.Lock()
+        self.files = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_posix, name)
+
+    def choose(self) -> Operations:
+        """Return what runs them: this very object."""
+        return self
+
+    def close_later(self, file: int) -> None:
+        """Close a descriptor."""
+        _posix.close(file)
+
+    def end(self) -> None:
+        """Let go of everything that is held open."""
+        self.kept.clear()
+
+
+class Access:
+    """The way to the file system of one store; safe for threads and across forks.
+
+    With a `filesystem_store_timeout` above 0 all file operations run in helpers, at most
+    `filesystem_store_thread_pool_size` of them; else in this process.
+    """
+
+    def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
+        timeout: float = settings["filesystem_store_timeout"]
+        limit: int = settings["filesystem_store_thread_pool_size"]
+        threshold: int = settings["filesystem_store_threadpool_threshold"]
+        self._way: PerProcessValue[Any]
+        self.buffers: BufferSource = HEAP
+        if timeout:
+            self.buffers = SharedBuffers()
+            self._way = runtime.per_process(lambda: Helpers(limit, timeout, threshold), Helpers.close, Helpers.forget)
+        else:
+            self._way = runtime.per_process(InProcess, InProcess.end)
+
+    def choose(self) -> Operations:
+        """Return operations, those with the least to do.
+
+        :raises StoreUnavailable: the file system hangs.
+        """
+        operations: Operations = self._way.get().choose()
+        return operations
+
+    def close(self) -> None:
+        """Let go of everything; the next `choose` begins anew."""
+        self._way.close()

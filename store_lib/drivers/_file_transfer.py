@@ -1,0 +1,250 @@
+"""One file of the file store being read or written."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from store_lib import errors
+from store_lib.drivers import _posix
+from store_lib.drivers._access import Operations
+from store_lib.drivers._directory import Directory, Held
+from store_lib.drivers._file_values import TEMPORARY, FileAddress, final_error, info_of
+from store_lib.interface import MIB, Committed, Download, Extent, Leftover, Limits, Owner, Part, Token, Upload
+
+__all__ = ["FileDownload", "FileUpload"]
+
+_READ = 1 * MIB
+#: Extents of a file are asked for in windows of this size, so that a badly fragmented image takes no memory.
+_WINDOW = 1024 * MIB
+
+
+class _Driver(Protocol):
+    """What an upload asks of its driver."""
+
+    mode: int
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def operations(self) -> Operations: ...
+
+    def ready_targets(self, io: Operations) -> Sequence[tuple[Directory, Held]]: ...
+
+    def metadata(self, address: FileAddress) -> Mapping[str, Any]: ...
+
+
+class _OpenFile:
+    """A descriptor that is closed once nobody is using it: closing it under somebody's feet would hand its number on.
+
+    Safe for threads.
+
+    :param io: where it is open.
+    """
+
+    def __init__(self, io: Operations, fd: int) -> None:
+        self.io = io
+        io.files += 1
+        self._fd: int | None = fd
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[int]:
+        """Lend the descriptor.
+
+        :raises StoreClosed: it was closed.
+        """
+        with self._lock:
+            if self._closed or self._fd is None:
+                raise errors.StoreClosed("the image was closed")
+            self._users += 1
+        try:
+            yield self._fd
+        finally:
+            self._let_go(1)
+
+    def close(self) -> None:
+        """Close it once the others are done; harmless when repeated."""
+        self._closed = True
+        self._let_go(0)
+
+    def _let_go(self, users: int) -> None:
+        if (fd := self._taken(users)) is not None:
+            with contextlib.suppress(errors.StoreLibError):  # the helper ended, and the file with it
+                self.io.close(fd)
+
+    def _taken(self, users: int) -> int | None:
+        """Note that `users` are done; return the descriptor if it is to be closed now."""
+        with self._lock:
+            self._users -= users
+            if self._closed and not self._users and self._fd is not None:
+                fd, self._fd = self._fd, None
+                self.io.files -= 1
+                return fd
+        return None
+
+    def __del__(self) -> None:
+        self._closed = True
+        if (fd := self._taken(0)) is not None:
+            self.io.close_later(fd)
+
+
+class FileDownload(Download):
+    """An open file.
+
+    :param io: where it is open.
+    :param fd: its descriptor, which now belongs to the download.
+    """
+
+    def __init__(self, io: Operations, fd: int) -> None:
+        self._io = io
+        self._file = _OpenFile(io, fd)
+        self.info = info_of(io.seen(fd))
+        self.limits = Limits(ranges=True)
+
+    def read(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes of the range."""
+        end = offset + length
+        while offset < end:
+            with self._file.use() as fd:
+                chunk: bytes = self._io.read(fd, min(_READ, end - offset), offset)
+            if not chunk:
+                raise errors.BackendError(f"the file was cut off at {offset} bytes while it was read")
+            offset += len(chunk)
+            yield chunk
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """Yield data and holes."""
+        end = offset + length
+        while offset < end:
+            window = min(_WINDOW, end - offset)
+            with self._file.use() as fd:
+                found = self._io.extents(fd, offset, window)
+            for at, size, hole in found:
+                yield Extent(at, size, hole)
+            offset += window
+
+    def close(self) -> None:
+        """Close the file, once no reader is inside."""
+        self._file.close()
+
+
+class FileUpload(Upload[FileAddress]):
+    """An image on its way into a directory."""
+
+    def __init__(self, driver: _Driver, directory: Directory, held: Held, address: FileAddress, owner: Owner) -> None:
+        self.limits = driver.limits
+        self.uuid = owner.upload
+        self._driver = driver
+        self._directory = directory
+        self._held = held
+        self._io = held.io
+        self._address = address
+        self._owner = owner
+        self._file: _OpenFile | None = None
+        self._temporary: str | None = None
+
+    def _use(self) -> contextlib.AbstractContextManager[int]:
+        if self._file is None:
+            raise errors.StoreClosed("the upload has ended")
+        return self._file.use()
+
+    def start(self) -> None:
+        """Make the file."""
+        permissions = self._driver.mode or 0o666
+        fd = self._io.create_unnamed(self._held.fd, permissions)
+        if fd is None:
+            self._temporary = TEMPORARY + self._owner.encode()
+            fd = self._io.create_hidden(self._held.fd, self._temporary, permissions)
+        self._file = _OpenFile(self._io, fd)
+
+    def write_part(self, part: Part) -> None:
+        """Write the bytes at their place."""
+        with self._use() as fd:
+            self._io.write(fd, part.data, part.offset)
+
+    def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[FileAddress]:
+        """Bring the file to the disk and give it its name."""
+        with self._use() as fd:
+            try:
+                self._io.sync(fd, size, self._driver.mode)
+            except OSError as error:
+                raise final_error(error) from error
+            self._in_place()
+            self._publish(fd)
+            try:
+                self._in_place()  # what was moved away meanwhile is not where its location says
+            except errors.StoreLibError:
+                with contextlib.suppress(OSError):
+                    self._io.unlink(self._held.fd, self._address.name)
+                raise
+            return self._committed(self._io.seen(fd))
+
+    def _in_place(self) -> None:
+        """See that the directory which holds the file still is the configured one."""
+        if self._directory.use(self._io) is not self._held:
+            raise errors.StoreUnavailable(
+                f"{self._address.directory} became another directory while the image was written", transient=False
+            )
+
+    def _publish(self, fd: int) -> None:
+        name = self._address.name
+        others = [held.fd for _, held in self._driver.ready_targets(self._io)]
+        try:
+            if len(others) > 1:
+                self._io.publish_alone(others, self._held.fd, fd, self._temporary, name)
+            else:
+                self._io.publish(self._held.fd, fd, self._temporary, name)
+        except FileExistsError as error:
+            if not self._is_mine(fd):  # a server that lost its answer repeats the call and finds the first one's name
+                raise errors.Duplicate(f"image {name} is there already") from error
+        except OSError as error:
+            raise final_error(error) from error
+
+    def _is_mine(self, fd: int) -> bool:
+        """Whether the final name is this very file."""
+        mine = self._io.seen(fd)
+        try:
+            found = self._io.stat_name(self._held.fd, self._address.name)
+        except FileNotFoundError:
+            return False
+        return (mine.device, mine.inode) == (found.device, found.inode)
+
+    def outcome(self) -> Committed[FileAddress] | None:
+        """Look whether the final name is this file."""
+        if self._file is None:
+            return None
+        with self._use() as fd:
+            return self._committed(self._io.seen(fd)) if self._is_mine(fd) else None
+
+    def _committed(self, found: _posix.Seen) -> Committed[FileAddress]:
+        return Committed(self._address, info_of(found), self._driver.metadata(self._address))
+
+    def abort(self) -> Sequence[Leftover]:
+        """Remove the hidden file and close."""
+        file, self._file = self._file, None
+        temporary, self._temporary = self._temporary, None
+        left = []
+        if temporary is not None and not self._removed(temporary):
+            left = [Leftover("temporary file", FileAddress(self._address.directory, temporary), self._owner)]
+        if file is not None:
+            file.close()
+        return left
+
+    def _removed(self, temporary: str) -> bool:
+        """Remove the hidden file, by another helper if need be; return whether it is gone."""
+        try:
+            try:
+                self._io.unlink(self._held.fd, temporary)
+            except errors.StoreUnavailable:
+                held = self._directory.use(self._driver.operations())
+                held.io.unlink(held.fd, temporary)
+        except FileNotFoundError:
+            return True
+        except (OSError, errors.StoreLibError):
+            return False
+        return True
