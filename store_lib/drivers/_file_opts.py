@@ -63,8 +63,8 @@ OPTIONS = [
         default=0,
         min=0,
         help="How long in seconds the file system may take for one call (open, read, write, flush, link, unlink or "
-        "stat). Above 0, all calls run in helper processes, and one that hangs is killed: the transfer fails, and while "
-        "the file system hangs the store answers at once with an error. 0 means no limit and no helpers.",
+        "stat). Above 0, all calls run in helper processes, and one that hangs is killed: the transfer fails, and "
+        "while the file system hangs the store answers at once with an error. 0 means no limit and no helpers.",
     ),
     cfg.IntOpt(
         "filesystem_store_thread_pool_size",
