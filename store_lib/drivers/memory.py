@@ -54,13 +54,17 @@ class State:
         self.lock = threading.RLock()
         self.images: dict[str, tuple[Runs, ObjectInfo]] = {}
         self.unfinished: dict[str, Unfinished] = {}
+        self.used = 0
 
-    @property
-    def used(self) -> int:
-        """Bytes that images and unfinished uploads take."""
+    def forget(self, uuid: str) -> None:
+        """Remove what an upload has stored, if it has not ended."""
         with self.lock:
-            everything = [runs for runs, _ in self.images.values()] + [each.runs for each in self.unfinished.values()]
-            return sum(len(data) for runs in everything for data in runs.values())
+            found = self.unfinished.pop(uuid, None)
+            self.used -= _size(found.runs) if found else 0
+
+
+def _size(runs: Runs) -> int:
+    return sum(map(len, runs.values()))
 
 
 class MemoryDriver(interface.Driver[MemoryAddress]):
@@ -123,9 +127,10 @@ class MemoryDriver(interface.Driver[MemoryAddress]):
             raise errors.StoreFull(f"{size} bytes do not fit: {state.used} of {self.size} are in use")
 
     def delete(self, address: MemoryAddress, ctx: Context) -> interface.Deletion:
-        with self._state.get().lock:
-            self._image(address)
-            del self._state.get().images[address.image_id]
+        state = self._state.get()
+        with state.lock:
+            state.used -= _size(self._image(address)[0])
+            del state.images[address.image_id]
         return interface.Deletion.DELETED
 
     def list(self, ctx: Context) -> Iterator[interface.Listed[MemoryAddress]]:
@@ -146,8 +151,7 @@ class MemoryDriver(interface.Driver[MemoryAddress]):
     def leftovers(self, ctx: Context) -> Iterator[Leftover]:
         """Yield the unfinished uploads; a dead one's writer is gone without having aborted it."""
         for uuid, each in [*self._state.get().unfinished.items()]:
-            size = sum(map(len, [*each.runs.values()]))
-            yield Leftover("unfinished upload", uuid, each.owner, each.active, size, each.writer() is not None)
+            yield Leftover("unfinished upload", uuid, each.owner, each.active, alive=each.writer() is not None)
 
     def sweep(self, leftover: Leftover, ctx: Context) -> None:
         """Forget what a dead upload stored."""
@@ -157,7 +161,7 @@ class MemoryDriver(interface.Driver[MemoryAddress]):
                 raise errors.NotFound("the upload has ended")
             if state.unfinished[leftover.address].writer() is not None:
                 raise errors.InUse("somebody is writing to it")
-            del state.unfinished[leftover.address]
+            state.forget(leftover.address)
 
     def close(self) -> None:
         self._state.close()
@@ -216,7 +220,9 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
         """Keep a copy of the bytes; the same part once more takes the place of the first."""
         with self._state.lock:
             self._check_unfinished()
-            self._driver.check_room(self._state, part.length - len(self._stored.runs.get(part.offset, b"")))
+            more = part.length - len(self._stored.runs.get(part.offset, b""))
+            self._driver.check_room(self._state, more)
+            self._state.used += more
             self._stored.runs[part.offset] = part.bytes()
             self._stored.active = self._driver.runtime.wall()
         return None if self.limits.sparse else zlib.crc32(part.data)
@@ -225,7 +231,9 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
         """Make a small image visible at once."""
         with self._state.lock:
             self._driver.check_room(self._state, part.length)
-            return self._publish({0: part.bytes()}, part.length)
+            committed = self._publish({0: part.bytes()}, part.length)
+            self._state.used += part.length
+            return committed
 
     def commit(self, size: int, parts: Sequence[tuple[Part, interface.Token]]) -> Committed[MemoryAddress]:
         """Make the image visible; without `limits.sparse` the parts must be whole and one after another."""
@@ -261,5 +269,5 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
 
     def abort(self) -> Sequence[Leftover]:
         """Forget what was stored; a committed image stays."""
-        self._state.unfinished.pop(self.uuid, None)
+        self._state.forget(self.uuid)
         return ()

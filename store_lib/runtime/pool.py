@@ -178,6 +178,7 @@ class Pool:
             task.done = True
             if self._ended(task):
                 return
+            del task  # it refers to the bytes of a part, which an idle thread must not hold
 
     def _next(self) -> Task | None:
         with self._changed:

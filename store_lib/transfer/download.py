@@ -22,6 +22,8 @@ __all__ = ["ImageReader", "open_image"]
 LOG = logging.getLogger(__name__)
 
 _POLL = 0.1
+#: Seconds that a range waits for a thread before the reader's own fetches it, where no time-out holds.
+_PATIENCE = 0.02
 #: Share of the store's memory that one reader takes at most.
 _SHARE = 4
 
@@ -191,6 +193,8 @@ class ImageReader(io.RawIOBase):
         whole = self._rest.obj
         self._rest = self._rest[most:]
         self._at += len(piece)
+        if self._at >= self._end:
+            self._forget()  # nothing more will be asked for: who never closes holds no memory
         return whole if isinstance(whole, bytes) and len(whole) == len(piece) else piece.tobytes()
 
     def _begin(self) -> Iterator[bytes]:
@@ -304,7 +308,7 @@ class _Range:
 
     def chunks(self) -> list[bytes]:
         """Return the bytes, fetched in this thread if no other has begun; raises what fetching them raised."""
-        if self._reader._runtime.pool.withdraw(self._task):
+        if not self._ended.wait(_PATIENCE) and self._reader._runtime.pool.withdraw(self._task):
             self._fetch()
         self._wait()
         if self._error is not None:
