@@ -262,7 +262,7 @@ class Store:
             self._need(Feature.DELETE)
             self._gate.pass_()
             try:
-                deleted = self._verb(lambda ctx: self._driver.delete(address, ctx), context)
+                deleted = self._verb(lambda ctx: self._driver.delete(address, ctx), context, gone=Deletion.DELETED)
             except errors.NotFound:
                 if missing_ok:
                     return None
@@ -436,14 +436,25 @@ class Store:
         with self._seam:
             return self._runtime.guarded(lambda: self._driver.probe(ctx), base.probe_timeout, self._runtime.probe_pool)
 
-    def _verb(self, verb: Callable[[Context], T], context: Any = None) -> T:
-        """Call one verb of the driver, tried again on passing errors, in bounded time."""
+    def _verb(self, verb: Callable[[Context], T], context: Any = None, gone: T | None = None) -> T:
+        """Call one verb of the driver, tried again on passing errors, in bounded time.
+
+        :param gone: to be returned when nothing is there any more after a try whose answer was lost.
+        """
         ctx = self._runtime.context(context)
         timeout = self.settings.base.operation_timeout
+        lost = False
 
         def once() -> T:
-            with self._seam:
-                return self._runtime.guarded(lambda: verb(ctx), timeout)
+            nonlocal lost
+            try:
+                with self._seam:
+                    return self._runtime.guarded(lambda: verb(ctx), timeout)
+            except errors.StoreLibError as error:
+                if lost and gone is not None and isinstance(error, errors.NotFound):
+                    return gone
+                lost = lost or error.outcome is errors.Outcome.UNKNOWN
+                raise
 
         return Retry(self.settings.base, self._runtime.clock, ctx.stop).call(once)
 
