@@ -228,12 +228,11 @@ class FileUpload(Upload[FileAddress]):
         """Remove the hidden file and close."""
         file, self._file = self._file, None
         temporary, self._temporary = self._temporary, None
-        left = []
-        if temporary is not None and not self._removed(temporary):
-            left = [Leftover("temporary file", FileAddress(self._address.directory, temporary), self._owner)]
         if file is not None:
-            file.close()
-        return left
+            file.close()  # first: network file systems keep a removed file that is open under yet another name
+        if temporary is None or self._removed(temporary):
+            return []
+        return [Leftover("temporary file", FileAddress(self._address.directory, temporary), self._owner)]
 
     def _removed(self, temporary: str) -> bool:
         """Remove the hidden file, by another helper if need be; return whether it is gone."""

@@ -258,6 +258,7 @@ class Helper:
     def forget(self) -> None:
         """Close this side of the connection: the process ends unless it hangs."""
         self._ended = True
+        self.kept.clear()  # they refer to this object, which holds memory
         self._socket.close()
         if self._lifeline >= 0:
             os.close(self._lifeline)
@@ -376,8 +377,12 @@ class Helpers:
         self._helpers = []
 
     def _reap(self) -> None:
-        patience = _REAP if any(helper.lost_since is not None for helper in self._helpers) else 0.0
-        self._helpers = [helper for helper in self._helpers if helper.usable or not helper.reaped(patience)]
+        now = time.monotonic()  # one that was killed just now gets the time to end, one that hangs delays nobody
+        self._helpers = [
+            helper
+            for helper in self._helpers
+            if helper.usable or not helper.reaped(_REAP - (now - (helper.lost_since or now)))
+        ]
 
     def _warn(self) -> None:
         busy = len(self._helpers) * 100 >= self._limit * self._threshold

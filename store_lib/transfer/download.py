@@ -261,7 +261,7 @@ def _pull(stream: Iterator[bytes]) -> bytes:
     except errors.StoreLibError as error:
         if not error.transient:
             raise
-        LOG.info("an image broke off and is resumed: %s", error)
+        LOG.info("an image broke off and is resumed: %s", str(error))
         return b""
 
 

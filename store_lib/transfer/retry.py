@@ -89,7 +89,7 @@ class Retry:
     def _note(self, state: tenacity.RetryCallState) -> None:
         self._noted()
         error = state.outcome.exception() if state.outcome else None
-        LOG.info("try %d of %d failed, trying again: %s", state.attempt_number, self.attempts, error)
+        LOG.info("try %d of %d failed, trying again: %s", state.attempt_number, self.attempts, str(error))
 
 
 def _passing(error: BaseException) -> bool:

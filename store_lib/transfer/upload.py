@@ -353,7 +353,7 @@ class _Sender:
             except errors.StoreClosed:  # there are no threads any more
                 leftovers = upload.abort()
         except Exception as error:  # it must not raise; when it does all the same, the first error stays the one told
-            LOG.error("clearing away after image %s failed: %s", self._request.image_id, error)
+            LOG.error("clearing away after image %s failed: %s", self._request.image_id, str(error))
             return
         for leftover in leftovers:
             LOG.warning(
