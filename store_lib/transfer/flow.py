@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,6 +47,7 @@ class Flow:
         self, clock: Clock, check: Callable[[], None], tick: Callable[[], None], timeout: float | None
     ) -> None:
         self.stop = threading.Event()
+        self._process = os.getpid()
         self._clock = clock
         self._check = check
         self._tick = tick
@@ -56,6 +58,11 @@ class Flow:
         self._requests: dict[int, float] = {}
         self._free: list[Slot] = []
         self._slots: list[Slot] = []
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether this is a forked child that unwinds: the transfer, its tasks and all it made are the parent's."""
+        return os.getpid() != self._process
 
     # -- in the caller's thread ---------------------------------------------------------------------------------------
 
@@ -113,6 +120,8 @@ class Flow:
 
     def end(self) -> None:
         """Stop: withdraw what has not begun, wait for the requests under way and give up those that do not end."""
+        if self.elsewhere:
+            return
         self.stop.set()
         with self._changed:
             tasks = list(self._tasks.items())
@@ -140,6 +149,8 @@ class Flow:
 
     def drop_slots(self) -> bool:
         """Forget all buffers; return whether somebody may still look at one of them."""
+        if self.elsewhere:
+            return True
         with self._changed:
             lost = any(slot.tainted for slot in self._slots)
             self._slots, self._free = [], []

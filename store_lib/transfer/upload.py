@@ -124,11 +124,13 @@ class _Sender:
             return added
         except BaseException as error:
             self._flow.end()
-            self._undo(upload, error)
+            if not self._flow.elsewhere:
+                self._undo(upload, error)
             raise
         finally:
-            self._flow.stop.set()
-            self._abort(upload)
+            if not self._flow.elsewhere:
+                self._flow.stop.set()
+                self._abort(upload)
 
     def _look(self) -> Upload[Any]:
         with self._seam:
