@@ -11,7 +11,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.drivers.memory import MemoryDriver
-from store_lib.interface import Download, Limits, Upload
+from store_lib.interface import Download, HeapBuffers, Limits, Upload
 from store_lib.runtime import Clock
 
 #: Parts by their index, as an object store has them.
@@ -25,6 +25,22 @@ class QuickClock(Clock):
 
     def sleep(self, seconds, wake=None):
         super().sleep(seconds / 50, wake)
+
+
+class Buffers(HeapBuffers):
+    """Counts what is taken and given back."""
+
+    def __init__(self):
+        self.taken = []
+        self.released = []
+
+    def allocate(self, size):
+        self.taken.append(size)
+        return super().allocate(size)
+
+    def release(self, block):
+        self.released.append(len(block))
+        super().release(block)
 
 
 class Gate:
@@ -320,11 +336,10 @@ def cut(size, error=None):
 
 
 def longer(more):
-    """Return a transform that adds bytes to a body."""
+    """Return a transform that makes one chunk of a body, with more bytes than were asked for."""
 
     def transform(chunks):
-        yield from chunks
-        yield more
+        yield b"".join(chunks) + more
 
     return transform
 

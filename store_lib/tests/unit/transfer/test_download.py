@@ -323,6 +323,30 @@ def test_seeking_forgets_what_was_read_ahead(make_store):
         assert reader.read(10) == DATA[15_000:15_010]
 
 
+def test_what_is_read_ahead_ends_when_nobody_wants_it(make_store):
+    driver = fakes.fake(AHEAD)
+    read = []
+
+    def slowly(chunks):
+        for byte in b"".join(chunks):
+            time.sleep(0.01)
+            read.append(byte)
+            yield bytes([byte])
+
+    for number in range(2, 40):
+        driver.script.body(number, slowly)
+    store = make_store(driver)
+    store.add("image", DATA)
+    with store.open(URI) as reader:
+        reader.read(10)
+        until(lambda: read)
+        reader.seek(0)
+        time.sleep(0.05)
+        before = len(read)
+        time.sleep(0.1)
+        assert len(read) == before
+
+
 def test_a_thread_that_is_stuck_while_reading_is_given_up(make_store, monkeypatch):
     monkeypatch.setattr("store_lib.transfer.download.GRACE", 0.05)
     driver = fakes.fake(AHEAD)

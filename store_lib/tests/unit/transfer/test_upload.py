@@ -300,6 +300,23 @@ def test_when_every_buffer_is_lost_new_ones_take_their_place(make_store):
     assert content(store, store.add("image", payload(15 * PART)).location) == payload(15 * PART)
 
 
+@pytest.mark.parametrize("size", [0, 10, 3 * PART, 9 * PART])
+def test_buffers_are_given_back(make_store, size):
+    buffers = fakes.Buffers()
+    make_store(fakes.fake(WHOLE, buffers=buffers)).add("image", payload(size))
+    assert sorted(buffers.taken) == sorted(buffers.released) != []
+
+
+@pytest.mark.parametrize(("verb", "size"), [("write_part", 9 * PART), ("write_whole", 10), ("write_whole", 3 * PART)])
+def test_buffers_that_may_still_be_read_are_not_given_back(make_store, verb, size):
+    buffers = fakes.Buffers()
+    driver = fakes.fake(WHOLE, buffers=buffers)
+    driver.script.fail(verb, fakes.lost, 1)
+    store = make_store(driver)
+    assert content(store, store.add("image", payload(size)).location) == payload(size)
+    assert len(buffers.released) < len(buffers.taken)
+
+
 # -- the order before the commit --------------------------------------------------------------------------------------
 
 
@@ -849,6 +866,28 @@ def test_closing_the_store_ends_transfers_and_clears_away(make_store):
     store.close(5)
     thread.join(5)
     assert not thread.is_alive()
+    assert isinstance(failures[0], errors.StoreClosed)
+    assert driver.script.count("abort") == 1
+
+
+def test_what_ends_after_the_store_was_closed_is_cleared_away_all_the_same(make_store):
+    driver = fakes.fake(Limits(part_size=PART, parallel=1))
+    gate = driver.script.block("write_part", 2)
+    store = make_store(driver, operation_timeout=20)
+    failures = []
+
+    def work():
+        try:
+            store.add("image", payload(50 * PART))
+        except errors.StoreLibError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    gate.wait()
+    assert store.close(0.1) != []
+    gate.open()
+    thread.join(5)
     assert isinstance(failures[0], errors.StoreClosed)
     assert driver.script.count("abort") == 1
 
