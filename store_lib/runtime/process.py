@@ -120,9 +120,9 @@ class PerProcess(Generic[T]):
     def after_fork(self) -> None:
         """Start anew in the child."""
         self._lock = threading.Lock()
-        self._parked += self._values
-        self._values = []
-        for value in self._parked:
+        inherited, self._values = self._values, []
+        self._parked += inherited
+        for value in inherited:  # each once: a descriptor's number may be another one's in a grandchild
             self._forget(value)
 
     def get(self) -> T:

@@ -91,6 +91,21 @@ def test_a_child_makes_its_own_and_leaves_the_parents_alone():
     assert holder.get() is mine
 
 
+def test_a_child_lets_go_of_what_it_inherited_once():
+    forgotten = []
+    holder = PerProcess(Handle, close, forgotten.append)
+    holder.get()
+
+    def grandchild():
+        return len(forgotten)
+
+    def child():
+        return [len(forgotten), in_child(grandchild)]
+
+    assert in_child(child) == [1, 1]
+    assert forgotten == []
+
+
 def test_a_fork_while_a_value_is_made_does_not_hang_the_child():
     began, go = threading.Event(), threading.Event()
 
