@@ -4,13 +4,14 @@
 SHELL = /bin/bash
 BIN = $(CURDIR)/.venv/bin
 
-.PHONY: help setup demo test test-unit test-long docs lint clean
+.PHONY: help setup demo test test-unit test-long bench docs lint clean
 
 help:
 	@echo "make demo        store, read back and delete a real disk image (IMAGE=path for your own)"
 	@echo "make test        every test, real servers included; as root it installs what they need"
 	@echo "make test-unit   the quick part"
 	@echo "make test-long   every test, and those that are too long for every day"
+	@echo "make bench       speed and memory against glance_store, in turn (CASE=name for one case)"
 	@echo "make docs        the documentation, into doc/build/html"
 	@echo "make lint        ruff, hacking and mypy, as before a commit"
 	@echo "make clean       remove what was built and set up"
@@ -29,6 +30,11 @@ test-unit: setup
 
 test-long: setup
 	@$(BIN)/python tools/run-tests --long
+
+# An environment of its own: the peer must not be there when the tests run.
+bench:
+	@VENV=.venv-bench tools/setup bench
+	@.venv-bench/bin/python -m benchmarks $(CASE)
 
 docs:
 	@tools/setup docs
