@@ -208,26 +208,37 @@ class Store:
         if self.settings.base.verify_after_write and not names:
             names = ("sha256",)  # reading back proves nothing without one
         request = Request(image_id, source, size, names, expected, context, verifier, progress, cancel)
-        began = self._runtime.clock.monotonic()
-        with self._during("add"):
-            self._need(Feature.WRITE)
-            self._gate.pass_()
-            proof: builtins.list[str] = []
-            added = add(self._driver, self._runtime, request, lambda done: proof.append(self._prove(done, context)))
-            location = self._location(added.committed.address, added.committed.metadata)
-        now = self._runtime.clock
-        record = ImageRecord(
-            id=image_id,
-            location=location,
-            size=added.size,
-            digests=added.digests,
-            verified_by=proof[0],
-            backend_checksum=added.committed.info.checksum,
-            written_at=now.wall(),
-            seconds=now.monotonic() - began,
-        )
-        LOG.info("added image %s to store %s: %d bytes in %.3f s", image_id, self.id, record.size, record.seconds)
-        return record
+        clock = self._runtime.clock
+        began = clock.monotonic()
+
+        def finish(added: Added) -> ImageRecord:
+            return ImageRecord(
+                id=image_id,
+                location=self._location(added.committed.address, added.committed.metadata),
+                size=added.size,
+                digests=added.digests,
+                verified_by=self._prove(added, context),
+                backend_checksum=added.committed.info.checksum,
+                written_at=clock.wall(),
+                seconds=clock.monotonic() - began,
+            )
+
+        record: ImageRecord | None = None
+        try:
+            with self._during("add"):
+                self._need(Feature.WRITE)
+                self._gate.pass_()
+                record = add(self._driver, self._runtime, request, finish)
+            LOG.info("added image %s to store %s: %d bytes in %.3f s", image_id, self.id, record.size, record.seconds)
+            return record
+        except BaseException:
+            if record is not None:  # interrupted on the way back to a caller who will never know of the image
+                self._discard(record)
+            raise
+
+    def _discard(self, record: ImageRecord) -> None:
+        with contextlib.suppress(Exception):
+            self._driver.delete(self._driver.parse(record.location.uri), self._runtime.context())
 
     def _prove(self, added: Added, context: Any) -> str:
         """Return what proves that the storage holds the bytes.

@@ -76,18 +76,16 @@ class Added:
     retries: int
 
 
-def add(
-    driver: Driver[Any], runtime: StoreRuntime, request: Request, check: Callable[[Added], None] = lambda added: None
-) -> Added:
-    """Put an image into a store and return what is there now.
+def add(driver: Driver[Any], runtime: StoreRuntime, request: Request, finish: Callable[[Added], T]) -> T:
+    """Put an image into a store and return what `finish` makes of it.
 
     On any failure nothing stays that another transfer could meet; what could not be removed is logged as a leftover.
 
-    :param check: looks at the committed image (reads it back, compares); when it raises, the image is removed again.
+    :param finish: looks at the committed image (reads it back, compares); when it raises, the image is removed again.
     :raises StoreLibError: every way in which a store or the declared size can fail.
     :raises Exception: what the source, the verifier or the progress function raised, unchanged.
     """
-    return _Sender(driver, runtime, request).run(check)
+    return _Sender(driver, runtime, request).run(finish)
 
 
 class _Sender:
@@ -113,24 +111,22 @@ class _Sender:
         self._sending_commit = False
         self._committed: Committed[Any] | None = None
 
-    def run(self, check: Callable[[Added], None]) -> Added:
+    def run(self, finish: Callable[[Added], T]) -> T:
         """See `add`."""
         self._flow.check()
         upload = self._retry.call(self._look)
         try:
             added = self._send(upload)
-            check(added)
+            result = finish(added)
             self._progress.end(added.size)
-            return added
-        except BaseException as error:
+            self._abort(upload)
+            return result
+        except BaseException as error:  # an interrupt may come at any point, the last line included
             self._flow.end()
             if not self._flow.elsewhere:
                 self._undo(upload, error)
-            raise
-        finally:
-            if not self._flow.elsewhere:
-                self._flow.stop.set()
                 self._abort(upload)
+            raise
 
     def _look(self) -> Upload[Any]:
         with self._seam:
@@ -346,6 +342,7 @@ class _Sender:
         LOG.error("image %s could not be removed after a failed transfer; delete it by hand", self._request.image_id)
 
     def _abort(self, upload: Upload[Any]) -> None:
+        self._flow.stop.set()
         self._ctx.stop = threading.Event()  # clearing away is not to be cancelled
         runtime = self._runtime
         timeout = None if self._inline else runtime.base.operation_timeout

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from store_lib import Status, errors
+from store_lib import Status, Store, errors
 from store_lib.drivers import _posix
 from store_lib.tests import support
 
@@ -146,9 +146,17 @@ def test_many_forks_during_transfers(store, tmp_path):
 # -- interrupts -------------------------------------------------------------------------------------------------------
 
 
+def _interrupt(number, frame):
+    """Raise KeyboardInterrupt where the interrupt comes in the middle of add, and not just before it or after it."""
+    while frame is not None:
+        if frame.f_code is Store.add.__code__:
+            raise KeyboardInterrupt
+        frame = frame.f_back
+
+
 def _interrupted_add(store, image_id, named, ready):
     """Add an image; return how it ended."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
     if named:
         _posix.create_unnamed = lambda directory, mode: None
     try:
@@ -163,7 +171,7 @@ def _interrupted_add(store, image_id, named, ready):
 
 @pytest.mark.parametrize("named", [False, True])
 def test_sigint(store, tmp_path, named):
-    """Interrupts 60 adds at random moments: what was interrupted leaves nothing behind."""
+    """Interrupts 60 adds at random moments, many about the commit: what was interrupted leaves nothing behind."""
     store.probe()
     folder = tmp_path / "images"
     chance = random.Random(7)
@@ -177,7 +185,7 @@ def test_sigint(store, tmp_path, named):
             os.close(ready)
             os.read(wait, 1)
             os.close(wait)
-            time.sleep(chance.uniform(0, whole * 0.8))
+            time.sleep(chance.uniform(0 if number % 2 else whole / 2, whole * 1.1))
             child.kill(signal.SIGINT)
             ends.append(child.result())
         there = [name for name in support.names(folder) if name != "measured"]
