@@ -12,7 +12,7 @@ help:
 	@echo "make test-unit   the quick part"
 	@echo "make test-long   every test, and those that are too long for every day"
 	@echo "make bench       speed and memory against glance_store, in turn (CASE=name for one case)"
-	@echo "make docs        the documentation, into doc/build/html"
+	@echo "make docs        the documentation, into doc/build/html, and the man page"
 	@echo "make lint        ruff, hacking and mypy, as before a commit"
 	@echo "make clean       remove what was built and set up"
 
@@ -39,6 +39,7 @@ bench:
 docs:
 	@tools/setup docs
 	$(BIN)/sphinx-build -W --keep-going -E -b html doc/source doc/build/html
+	$(BIN)/sphinx-build -W --keep-going -b man doc/source doc/build/man
 
 lint:
 	@tools/setup lint

@@ -19,3 +19,5 @@ html_title = f"store_lib {release}"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+
+man_pages = [("cli/store-lib", "store-lib", "look after images in the stores of an image service", [author], 1)]

@@ -27,7 +27,7 @@ __all__ = ["AddImage", "DeleteImage", "GetImage", "HashImage", "ListImages", "Sh
 _ADD_EXAMPLES = """\
 examples:
   store-lib image add debian.qcow2 --store fast --digest md5 --digest sha512 -f json
-  store-lib image add *.qcow2 --jobs 2
+  store-lib image add a.qcow2 b.qcow2 --jobs 2
   qemu-img convert -O raw a.qcow2 /dev/stdout | store-lib image add - --id my-image
 """
 
