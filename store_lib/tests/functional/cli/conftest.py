@@ -36,9 +36,19 @@ class Cli:
         """Return what the command prints as JSON."""
         return json.loads(self(*arguments, "-f", "json", **kwargs).stdout)
 
-    def start(self, *arguments, **kwargs):
-        """Return a process that runs the command."""
-        return subprocess.Popen([COMMAND, *map(str, arguments)], env=self.environment, **kwargs)
+    def start(self, *arguments, hidden=False, **kwargs):
+        """Return a process that runs the command.
+
+        :param hidden: as on a file system without files that have no name.
+        """
+        command = [COMMAND, *map(str, arguments)]
+        if hidden:
+            code = (
+                "import sys\nfrom store_lib.cli.app import main\nfrom store_lib.drivers import _posix\n"
+                "_posix.create_unnamed = lambda directory, mode: None\nsys.exit(main())"
+            )
+            command = [sys.executable, "-c", code, *command[1:]]
+        return subprocess.Popen(command, env=self.environment, **kwargs)
 
     def files(self, store="fast"):
         """Return the names of all files of a store, hidden ones included."""
