@@ -2,8 +2,10 @@
 
 import functools
 import logging
+import sys
 
 import pytest
+import stevedore
 
 from store_lib.tests import fakes, support
 
@@ -52,3 +54,23 @@ def logged(caplog):
         return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
     return messages
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install a package with the drivers ``broken``, ``needy``, ``nothing`` and ``absent``."""
+    (tmp_path / "broken_driver.py").write_text("raise RuntimeError('on import')\n")
+    (tmp_path / "needy_driver.py").write_text("import no_such_client_library\n")
+    (tmp_path / "nothing_driver.py").write_text("Driver = 'no class'\n")
+    info = tmp_path / "thirdparty-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[store_lib.drivers]\nbroken = broken_driver:Driver\nneedy = needy_driver:Driver\n"
+        "nothing = nothing_driver:Driver\nabsent = nothing_driver:Other\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(stevedore.ExtensionManager, "ENTRY_POINT_CACHE", {})
+    yield
+    for name in ("broken_driver", "needy_driver", "nothing_driver"):
+        sys.modules.pop(name, None)

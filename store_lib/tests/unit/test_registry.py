@@ -4,31 +4,10 @@ import subprocess
 import sys
 
 import pytest
-import stevedore
 
 from store_lib import errors
 from store_lib.drivers.memory import MemoryDriver
 from store_lib.registry import DriverRegistry, list_opts
-
-
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Install a package with the drivers ``broken``, ``needy``, ``nothing`` and ``absent``."""
-    (tmp_path / "broken_driver.py").write_text("raise RuntimeError('on import')\n")
-    (tmp_path / "needy_driver.py").write_text("import no_such_client_library\n")
-    (tmp_path / "nothing_driver.py").write_text("Driver = 'no class'\n")
-    info = tmp_path / "thirdparty-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thirdparty\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[store_lib.drivers]\nbroken = broken_driver:Driver\nneedy = needy_driver:Driver\n"
-        "nothing = nothing_driver:Driver\nabsent = nothing_driver:Other\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(stevedore.ExtensionManager, "ENTRY_POINT_CACHE", {})
-    yield
-    for name in ("broken_driver", "needy_driver", "nothing_driver"):
-        sys.modules.pop(name, None)
 
 
 def test_the_drivers_of_other_packages_are_found(installed):

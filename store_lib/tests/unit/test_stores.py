@@ -86,12 +86,12 @@ def test_of_several_owners_of_a_uri_the_heaviest_wins(make_stores):
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_mistake_of_every_store_is_told_at_once(make_stores):
+def test_every_mistake_of_every_store_is_told_at_once(make_stores, installed, tmp_path):
     found = mistakes(
         make_stores,
-        """
+        f"""
 [DEFAULT]
-enabled_backends = one:memory, two:memmory, glance_store:memory, three:memory, b@d:memory, four:lame
+enabled_backends = one:memory, two:memmory, glance_store:memory, three:memory, b@d:memory, four:lame,five:file,six:needy
 [glance_store]
 default_backend = nope
 [one]
@@ -100,6 +100,9 @@ digests = sha513
 [three]
 disabled_features = flying
 memory_store_size = -1
+[five]
+filesystem_store_datadir = {tmp_path}/one
+filesystem_store_datadirs = {tmp_path}/two
 """,
         drivers={"lame": Lame},
     )
@@ -113,10 +116,12 @@ memory_store_size = -1
         "three: disabled_features: 'flying' is no feature",
         "three: memory_store_size: ",
         "four: lame_leg: it is lame; mend it",
+        "five: filesystem_store_datadir",
+        "six: enabled_backends: driver 'needy' cannot be loaded",
         "[glance_store] default_backend: there is no store 'nope'",
     ):
         assert words in text
-    assert len(found) == 9
+    assert len(found) == 11
 
 
 class Lame(MemoryDriver):

@@ -92,7 +92,7 @@ def test_a_child_makes_its_own_and_leaves_the_parents_alone():
 
 
 def test_a_child_lets_go_of_what_it_inherited_once():
-    forgotten = []
+    forgotten: list[Handle] = []
     holder = PerProcess(Handle, close, forgotten.append)
     holder.get()
 
