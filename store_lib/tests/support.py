@@ -23,7 +23,7 @@ MIB = 1024 * KIB
 HIDDEN = ".store_lib-"
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=32)
 def payload(size, seed=0):
     """Return `size` bytes without a pattern, the same ones each time."""
     return random.Random(seed).randbytes(size)
@@ -111,7 +111,6 @@ def _counted():
 @contextlib.contextmanager
 def nothing_left(seconds=5.0):
     """See that threads, descriptors and child processes are the same after the body as before."""
-    gc.collect()
     before = _counted()
     yield
     end = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from store_lib import errors
 from store_lib.tests import support
 
 MIB = support.MIB
-ROUNDS = 4
+ROUNDS = 3
 THREADS = 32
 PROCESSES = 8
 
@@ -25,7 +25,7 @@ def _judge(store, folder, told):
     assert not list(store.leftovers())
 
 
-@pytest.mark.parametrize("size", [1000, 5 * MIB])
+@pytest.mark.parametrize("size", [1000, MIB])
 @pytest.mark.parametrize("late", [False, True])
 def test_threads(make_file_store, tmp_path, temporary, size, late):
     """Adds one id from 32 threads at once, several rounds; `late`: all have found the name free before one is done."""
@@ -77,7 +77,7 @@ class Gate:
 
 
 def _add_in_process(store, gate, number, late):
-    data = support.payload(5 * MIB, number) + bytes([number])
+    data = support.payload(2 * MIB, number) + bytes([number])
 
     def source():
         yield data[:1000]
@@ -101,7 +101,8 @@ def test_processes(make_file_store, tmp_path, temporary, late, several):
     # The processes prefer different directories.
     stores = [
         make_file_store(
-            filesystem_store_datadirs=[f"{each}:{(index + turn) % 3}" for index, each in enumerate(folders)]
+            part_size=256 * 1024,
+            filesystem_store_datadirs=[f"{each}:{(index + turn) % 3}" for index, each in enumerate(folders)],
         )
         for turn in range(3)
     ]

@@ -49,7 +49,7 @@ class _Fail:
 
 
 def _add(store, uri):
-    store.add("new", support.payload(5 * MIB))
+    store.add("new", support.payload(200_000))  # several parts, see below
 
 
 def _read(store, uri):
@@ -68,6 +68,12 @@ WAYS = {
     "scan": lambda store, uri: list(store.list()),
     "room": lambda store, uri: store.capacity(),
 }
+
+
+@pytest.fixture
+def store(make_file_store):
+    """Return a file store that writes in small parts."""
+    return make_file_store(part_size=64 * 1024)
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ def test_every_error_number(store, uri, monkeypatch, tmp_path, function):
 @pytest.mark.parametrize(("code", "retried"), [(errno.EIO, False), (errno.ENOSPC, False), (errno.ESTALE, True)])
 def test_what_is_tried_again(make_file_store, monkeypatch, function, code, retried):
     """Allows three tries: a broken disk is not asked again, a passing error is, a failed flush never."""
-    store = make_file_store(retry_attempts=3)
+    store = make_file_store(retry_attempts=3, part_size=128 * 1024)
     uri = store.add("old", support.payload(MIB)).location.uri
     failing = _Fail(code)
     with monkeypatch.context() as patched:
