@@ -126,8 +126,6 @@ def test_locations(place, scheme, start, parts):
     for location in (uri, Location(uri, "it")):
         info = _only_library_errors(lambda location=location: store.stat(location))
         data = _only_library_errors(lambda location=location: support.content(store, location))
-        _only_library_errors(lambda location=location: store.hash(location, ["md5"]))
-        _only_library_errors(lambda location=location: store.verify(location, "md5:" + 32 * "0"))
         _only_library_errors(lambda location=location: stores.locate(location))
         assert data in (None, DATA)
         assert (info is None) == (data is None)
@@ -181,7 +179,7 @@ def test_traps_inside_the_directory(place, name):
         if path == "folder/image":
             assert support.content(store, uri) == DATA
             continue
-        for verb in (store.stat, store.open, store.delete):
+        for verb in (store.stat, store.open, store.delete, lambda location: store.hash(location, ["md5"])):
             with pytest.raises((errors.BadLocation, errors.NotFound)):
                 verb(uri)
     with pytest.raises(errors.Duplicate):
@@ -222,7 +220,7 @@ def test_swapped_for_a_link_meanwhile(make_file_store, tmp_path):
     seen: collections.Counter[bytes] = collections.Counter()
     end = time.monotonic() + 20
     with support.Child(swap):
-        while (min(seen[DATA], seen[b"refused"]) < 100 or seen.total() < 1000) and time.monotonic() < end:
+        while (min(seen[DATA], seen[b"refused"]) < 30 or seen.total() < 300) and time.monotonic() < end:
             try:
                 seen[support.content(store, uri)] += 1
             except errors.BadLocation:

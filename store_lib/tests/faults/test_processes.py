@@ -192,9 +192,9 @@ def test_sigint(store, tmp_path, named):
         assert there == ([f"i{number}"] if ends[-1] == "added" else []), ends[-1]
         if there:
             store.delete(f"file://{folder}/{there[0]}")
-        if ends.count("interrupted") == 30:
+        if ends.count("interrupted") == 20:
             break
-    assert ends.count("interrupted") == 30
+    assert ends.count("interrupted") == 20
 
 
 @pytest.mark.parametrize("where", ["create_hidden", "write", "sync", "publish", "after publish", "seen"])
