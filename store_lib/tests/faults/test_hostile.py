@@ -202,6 +202,23 @@ def test_no_locations_at_all(place, location):
     watch.check()
 
 
+@pytest.mark.parametrize("name", ["fifo", "socket", "device", "block", "folder"])
+def test_no_device_is_ever_opened(place, monkeypatch, name):
+    """Watches the calls: opening a device may already do something (rewind a tape), so it is looked at first."""
+    stores, _, images = place
+    opened = []
+    real = os.open
+
+    def note(path, *arguments, **more):
+        opened.append(str(path))
+        return real(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", note)
+    with pytest.raises(errors.BadLocation):
+        stores["it"].open(f"file://{images}/{name}")
+    assert not [path for path in opened if name in path]
+
+
 def test_swapped_for_a_link_meanwhile(make_file_store, tmp_path):
     """Swaps an image for a link to a secret, over and over, while it is read: no byte of the secret comes out."""
     store = make_file_store()
