@@ -131,7 +131,12 @@ def test_one_id_at_once_in_several_of_them(make_file_store, tmp_path, monkeypatc
     """Adds one id from 16 threads through stores that prefer different directories: one wins."""
     if turn % 2:  # leaves the others much time between looking at all directories and the own link
         real = _posix.publish
-        monkeypatch.setattr(_posix, "publish", lambda *arguments: (time.sleep(0.05), real(*arguments)))
+
+        def publish(*arguments):
+            time.sleep(0.05)
+            real(*arguments)
+
+        monkeypatch.setattr(_posix, "publish", publish)
     orders = [("a:3", "b:2", "c:1"), ("a:1", "b:3", "c:2"), ("a:2", "b:1", "c:3"), ("c:1", "b:1", "a:1")]
     stores = [make_file_store(filesystem_store_datadirs=[f"{tmp_path}/{each}" for each in order]) for order in orders]
     barrier = threading.Barrier(16)
