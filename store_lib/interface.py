@@ -17,6 +17,7 @@ import dataclasses
 import datetime
 import enum
 import io
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -383,15 +384,14 @@ class BufferSource(Protocol):
 class HeapBuffers:
     """Buffers in this process's own memory; pages are taken when first touched and go back to the kernel at release."""
 
+    #: Below this many bytes the allocator's memory, which is warm, serves faster than pages of its own.
+    _SMALL = 128 * KIB
+
     def allocate(self, size: int) -> memoryview:
         """Return `size` zeroed bytes."""
-        import mmap
-
-        return (
-            memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-            if size
-            else memoryview(bytearray())
-        )
+        if size < self._SMALL:
+            return memoryview(bytearray(size))
+        return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
     def release(self, block: memoryview) -> None:
         """Give the memory back; harmless while something still refers to it (it then goes with the last reference)."""

@@ -119,7 +119,7 @@ class Store:
         """Whether nothing may be changed here, by the driver's kind or by the operator."""
         return Feature.WRITE not in self.features
 
-    @property
+    @functools.cached_property
     def features(self) -> Feature:
         """What the store can do, less what the operator switched off."""
         base = self.settings.base

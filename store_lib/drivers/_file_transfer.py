@@ -25,6 +25,7 @@ class _Driver(Protocol):
     """What an upload asks of its driver."""
 
     mode: int
+    targets: Sequence[Directory]
 
     @property
     def limits(self) -> Limits: ...
@@ -193,9 +194,9 @@ class FileUpload(Upload[FileAddress]):
 
     def _publish(self, fd: int) -> None:
         name = self._address.name
-        others = [held.fd for _, held in self._driver.ready_targets(self._io)]
         try:
-            if len(others) > 1:
+            if len(self._driver.targets) > 1:
+                others = [held.fd for _, held in self._driver.ready_targets(self._io)]
                 self._io.publish_alone(others, self._held.fd, fd, self._temporary, name)
             else:
                 self._io.publish(self._held.fd, fd, self._temporary, name)

@@ -69,6 +69,8 @@ class FileDriver(Driver[FileAddress]):
         self.mode = _file_opts.file_mode(settings)
         self.thin = bool(settings["filesystem_thin_provisioning"])
         self.directories = [Directory(each, self.mode) for each in _file_opts.directories(settings)]
+        #: The directories that new images go to.
+        self.targets: Sequence[Directory] = [each for each in self.directories if each.writable]
         self._access = Access(settings, runtime)
         self.buffers = self._access.buffers
         self._by_path = {each.path: each for each in self.directories}
@@ -82,11 +84,6 @@ class FileDriver(Driver[FileAddress]):
     def operations(self) -> Operations:
         """Return the file operations, run where the store has them run."""
         return self._access.choose()
-
-    @property
-    def targets(self) -> Sequence[Directory]:
-        """The directories that new images go to."""
-        return [each for each in self.directories if each.writable]
 
     @property
     def limits(self) -> Limits:
@@ -159,10 +156,11 @@ class FileDriver(Driver[FileAddress]):
         for directory, held in ready:
             if held.has(image_id):
                 raise errors.Duplicate(f"image {image_id} is there already, in {directory.path}")
-        writable = [each for each in ready if io.writable(each[1].fd) and not io.read_only(each[1].fd)]
-        if not writable:
+        if len(ready) > 1:  # with one there is nothing to choose: making the file tells
+            ready = [each for each in ready if io.writable(each[1].fd) and not io.read_only(each[1].fd)]
+        if not ready:
             raise errors.Forbidden("this user cannot write to any directory of the store; see to its permissions")
-        ranked = [(directory.priority, io.room(held.fd).free, directory, held) for directory, held in writable]
+        ranked = [(directory.priority, io.room(held.fd).free, directory, held) for directory, held in ready]
         ranked.sort(key=lambda each: each[:2], reverse=True)
         for _, free, directory, held in ranked:
             if free >= (size or 1):

@@ -15,7 +15,7 @@ from store_lib.runtime.budget import Budget, Grant
 from store_lib.runtime.clock import Clock, Deadline
 from store_lib.runtime.context import OperationContext
 from store_lib.runtime.pool import Pool, Task, cooperative
-from store_lib.runtime.process import PerProcess, PerThread, is_alive, new_owner, on_fork, same_machine
+from store_lib.runtime.process import PerProcess, PerThread, generation, is_alive, new_owner, on_fork, same_machine
 from store_lib.settings import BaseSettings
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "StoreRuntime",
     "Task",
     "cooperative",
+    "generation",
     "is_alive",
     "new_owner",
     "on_fork",

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from store_lib.interface import Owner
 
-__all__ = ["PerProcess", "PerThread", "is_alive", "new_owner", "on_fork", "same_machine"]
+__all__ = ["PerProcess", "PerThread", "generation", "is_alive", "new_owner", "on_fork", "same_machine"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,17 @@ def on_fork(thing: _Forkable) -> None:
     _forkables.add(thing)
 
 
+_forks = 0
+
+
+def generation() -> int:
+    """Return a number that differs between this process and what it was forked from; costs no system call."""
+    return _forks
+
+
 def _after_fork() -> None:
+    global _forks
+    _forks += 1
     _identity.cache_clear()
     for thing in list(_forkables):
         thing.after_fork()

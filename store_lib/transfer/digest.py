@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -27,8 +28,13 @@ def check_algorithms(names: Iterable[str]) -> tuple[str, ...]:
     """
     found = dict.fromkeys(name.lower() for name in names)
     for name in found:
-        new_hash(name)
+        _check(name)
     return tuple(found)
+
+
+@functools.cache
+def _check(name: str) -> None:
+    new_hash(name)
 
 
 def new_hash(name: str) -> Any:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from store_lib import errors
-from store_lib.runtime import GRACE, Clock, Pool, Task
+from store_lib.runtime import GRACE, Clock, Pool, Task, generation
 
 __all__ = ["Flow", "Line", "Slot"]
 
@@ -47,7 +46,7 @@ class Flow:
         self, clock: Clock, check: Callable[[], None], tick: Callable[[], None], timeout: float | None
     ) -> None:
         self.stop = threading.Event()
-        self._process = os.getpid()
+        self._generation = generation()
         self._clock = clock
         self._check = check
         self._tick = tick
@@ -62,7 +61,7 @@ class Flow:
     @property
     def elsewhere(self) -> bool:
         """Whether this is a forked child that unwinds: the transfer, its tasks and all it made are the parent's."""
-        return os.getpid() != self._process
+        return generation() != self._generation
 
     # -- in the caller's thread ---------------------------------------------------------------------------------------
 

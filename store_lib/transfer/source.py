@@ -65,6 +65,8 @@ def open_source(source: Any, check: Callable[[], None]) -> Source:
     # Exactly these types: a class derived from them may count or change what passes its read().
     if type(source) in (io.FileIO, io.BufferedReader, io.BufferedRandom):
         return _of_file(source, check)
+    if type(source) is io.BytesIO:
+        return _Memory(source)
     if callable(getattr(source, "read", None)):
         return _Reader(source)
     if isinstance(source, Iterable):
@@ -95,6 +97,16 @@ class _Buffer(Source):
         view[:size] = self._data[:size]
         self._data = self._data[size:]
         return size
+
+
+class _Memory(Source):
+    """A file in memory."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self._file = file
+
+    def read_into(self, view: memoryview) -> int:
+        return self._file.readinto(view[:_CHUNK])
 
 
 class _Regular(Source):

@@ -11,7 +11,7 @@ import time
 import mfusepy
 
 
-class Sleepy(mfusepy.Operations):
+class Sleepy(mfusepy.Operations):  # type: ignore[misc]
     """Passes everything on to a directory."""
 
     use_ns = True

@@ -189,6 +189,7 @@ def test_no_helper_outlives_the_process(hanging, tmp_path, store, hangs):
         "stores.default.add('image', source())\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
         assert process.stdout.readline() == "ready\n"
         children = psutil.Process(process.pid).children()
