@@ -229,11 +229,9 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
 
     def write_whole(self, part: Part) -> Committed[MemoryAddress]:
         """Make a small image visible at once."""
-        with self._state.lock:
-            self._driver.check_room(self._state, part.length)
-            committed = self._publish({0: part.bytes()}, part.length)
-            self._state.used += part.length
-            return committed
+        self.start()
+        token = self.write_part(part)
+        return self.commit(part.length, [] if token is None else [(part, token)])
 
     def commit(self, size: int, parts: Sequence[tuple[Part, interface.Token]]) -> Committed[MemoryAddress]:
         """Make the image visible; without `limits.sparse` the parts must be whole and one after another."""
@@ -247,20 +245,16 @@ class MemoryUpload(interface.Upload[MemoryAddress]):
             raise errors.BackendError(f"the parts end at {end} and not at {size}")
         with self._state.lock:
             self._check_unfinished()
-            return self._publish(self._stored.runs, size)
+            if self._address.image_id in self._state.images:
+                raise errors.Duplicate(f"image {self._address.image_id} is there already")
+            info = ObjectInfo(size, self._driver.runtime.wall(), version=self.uuid)
+            self._state.images[self._address.image_id] = self._stored.runs, info
+            del self._state.unfinished[self.uuid]
+        return Committed(self._address, info)
 
     def _check_unfinished(self) -> None:
         if self.uuid not in self._state.unfinished:
             raise errors.BackendError("the upload has not begun, or has ended")
-
-    def _publish(self, runs: Runs, size: int) -> Committed[MemoryAddress]:
-        with self._state.lock:
-            if self._address.image_id in self._state.images:
-                raise errors.Duplicate(f"image {self._address.image_id} is there already")
-            info = ObjectInfo(size, self._driver.runtime.wall(), version=self.uuid)
-            self._state.images[self._address.image_id] = runs, info
-            self._state.unfinished.pop(self.uuid, None)
-        return Committed(self._address, info)
 
     def outcome(self) -> Committed[MemoryAddress] | None:
         """Look whether the image of that id is this upload's."""

@@ -94,7 +94,7 @@ class Script:
         self._bodies = {}
         self._instead = {}
         self._local = threading.local()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collected reader closes itself in the middle of anything
 
     def fail(self, verb, error, *numbers, after=False):
         """Raise `error` at these calls of `verb` (all, without numbers), before or after it took effect."""
