@@ -12,7 +12,7 @@ from typing import Any
 from store_lib import errors
 from store_lib.drivers.memory import MemoryDriver
 from store_lib.interface import Download, HeapBuffers, Limits, Upload
-from store_lib.runtime import Clock
+from store_lib.runtime import Clock, on_fork
 
 #: Parts by their index, as an object store has them.
 OBJECTS = Limits(part_size=1000, parallel=2, ranges=True)
@@ -94,6 +94,11 @@ class Script:
         self._bodies = {}
         self._instead = {}
         self._local = threading.local()
+        self.after_fork()
+        on_fork(self)
+
+    def after_fork(self):
+        """Have a lock that nobody holds."""
         self._lock = threading.RLock()  # a collected reader closes itself in the middle of anything
 
     def fail(self, verb, error, *numbers, after=False):
