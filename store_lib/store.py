@@ -83,6 +83,8 @@ class Store:
         base = settings.base
         self._gate = Gate(settings.id, self._ask, base.probe_interval, runtime.clock)
         self._closed = False
+        found = driver.features & ~base.disabled_features
+        self._features = found & ~(Feature.WRITE | Feature.DELETE | Feature.ACLS) if base.read_only else found
 
     def __repr__(self) -> str:
         return f"<Store {self.id} ({self.type})>"
@@ -119,12 +121,10 @@ class Store:
         """Whether nothing may be changed here, by the driver's kind or by the operator."""
         return Feature.WRITE not in self.features
 
-    @functools.cached_property
+    @property
     def features(self) -> Feature:
         """What the store can do, less what the operator switched off."""
-        base = self.settings.base
-        found = self._driver.features & ~base.disabled_features
-        return found & ~(Feature.WRITE | Feature.DELETE | Feature.ACLS) if base.read_only else found
+        return self._features
 
     @property
     def limits(self) -> Limits:
