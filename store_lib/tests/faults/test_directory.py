@@ -11,7 +11,14 @@ from store_lib.drivers import _posix
 from store_lib.tests import support
 
 MIB = support.MIB
-DATA = support.payload(9 * MIB)
+PART = 256 * support.KIB
+DATA = support.payload(9 * PART)
+
+
+@pytest.fixture
+def store(make_file_store):
+    """Return a file store that writes in small parts."""
+    return make_file_store(part_size=PART)
 
 
 @pytest.fixture
@@ -166,7 +173,7 @@ def test_in_the_middle_of_an_add(store, images, tmp_path, monkeypatch, temporary
             _change(change, images, aside)
 
     def source():
-        for index, piece in enumerate(support.pieces(DATA, MIB)):
+        for index, piece in enumerate(support.pieces(DATA, PART)):
             if index == 5 and when == "first part":
                 alter()
             yield piece

@@ -16,7 +16,7 @@ from store_lib.tests import support
 MIB = support.MIB
 KILLS = 200
 BETWEEN = 150  #: so many of them at least between the first byte and the commit
-DATA = support.payload(9 * MIB + 5)
+DATA = support.payload(6 * MIB + 5)
 DIGEST = support.sha512(DATA)
 
 BEGUN, BODY, PUBLISHING, PUBLISHED, RETURNED = range(1, 6)
@@ -26,13 +26,22 @@ class Phase:
     """How far a child has come, in memory that it shares with its parent and that outlives it."""
 
     def __init__(self):
-        self._memory = mmap.mmap(-1, 8)
+        self._memory = mmap.mmap(-1, 16)
 
     def set(self, value):
         self._memory[:8] = struct.pack("q", value)
 
     def get(self):
         return struct.unpack("q", self._memory[:8])[0]
+
+    @property
+    def taken(self):
+        """Bytes that were taken from the source."""
+        return struct.unpack("q", self._memory[8:])[0]
+
+    @taken.setter
+    def taken(self, count):
+        self._memory[8:] = struct.pack("q", count)
 
     def close(self):
         self._memory.close()
@@ -52,7 +61,9 @@ def _add(store, image_id, phase, named):
 
     def source():
         phase.set(BODY)
-        yield from support.pieces(DATA)
+        for piece in support.pieces(DATA):
+            yield piece
+            phase.taken += len(piece)
 
     phase.set(BEGUN)
     store.add(image_id, source())
@@ -68,7 +79,7 @@ class Killer:
         self.random = random.Random(20)
         self.phases: collections.Counter[int] = collections.Counter()
         self.complete = self.hidden = self.swept = self.between = 0
-        self.body = self.whole = 0.0
+        self.whole = 0.0
 
     @property
     def kills(self):
@@ -76,27 +87,29 @@ class Killer:
         return sum(self.phases.values())
 
     def measure(self, named):
-        """Find out how long the body and the whole of an undisturbed add take in a process."""
+        """Find out how long an undisturbed add takes in a process."""
         phase = Phase()
         began = time.monotonic()
         with support.Child(_add, self.store, "measured", phase, named) as child:
-            support.until(lambda: phase.get() >= BODY)
-            body = time.monotonic()
             child.result()
-        self.body, self.whole = time.monotonic() - body, time.monotonic() - began
+        self.whole = time.monotonic() - began
         os.unlink(self.folder / "measured")
         phase.close()
 
     def kill(self, number, named, where):
-        """Kill one add at a random moment: within its body, about its commit, or anywhere."""
+        """Kill one add at a random moment: at some byte of it, after the last one, about the commit, or anywhere."""
         image_id = f"image-{number}"
         phase = Phase()
         with support.Child(_add, self.store, image_id, phase, named) as child:
-            if where != "anywhere":
-                awaited = BODY if where == "body" else PUBLISHING
-                while phase.get() < awaited and not child.ended():
+            if where == "anywhere":
+                time.sleep(self.random.uniform(0, self.whole * 1.2))
+            else:
+                taken = self.random.randrange(len(DATA) * 9 // 10) if where == "body" else len(DATA)
+                while (phase.get() < BODY or phase.taken < taken) and not child.ended():
+                    time.sleep(0.0001)
+                while where == "commit" and phase.get() < PUBLISHING and not child.ended():
                     time.sleep(0)
-            time.sleep(self.random.uniform(0, {"body": self.body * 0.9, "commit": 0.0005}.get(where, self.whole * 1.2)))
+                time.sleep(0 if where == "body" else self.random.uniform(0, 0.001))
             if not child.ended():
                 child.kill(signal.SIGKILL)
             status = child.wait()
@@ -132,15 +145,15 @@ class Killer:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_kill_minus_nine(store, tmp_path, record_property):
+def test_kill_minus_nine(make_file_store, tmp_path, record_property):
     """Kills 200 processes at random moments of add, three quarters of them between the first byte and the commit."""
+    store = make_file_store(part_size=MIB)  # the file is made once there is more than one part of it
     store.probe()
     killer = Killer(store, tmp_path / "images")
+    killer.measure(named=False)
     number = 0
     while killer.kills < KILLS:
-        if number % 50 == 0:
-            killer.measure(named=False)
-        where = {0: "anywhere", 1: "commit", 2: "commit", 3: "commit"}.get(number % 20, "body")
+        where = {0: "anywhere", 1: "commit", 2: "commit", 3: "last byte"}.get(number % 20, "body")
         killer.kill(number, named=number // 20 % 2 == 0, where=where)
         number += 1
         assert number < 4 * KILLS, f"too many were done before: {killer.phases}"
@@ -155,5 +168,5 @@ def test_kill_minus_nine(store, tmp_path, record_property):
     print(f"kill -9: {figures}")
     record_property("kills", figures)
     assert killer.between >= BETWEEN
-    assert killer.swept == killer.hidden > KILLS // 5
+    assert killer.swept == killer.hidden > KILLS // 10
     assert store.add("after", DATA).digests["sha512"] == DIGEST

@@ -39,14 +39,14 @@ def test_64_transfers_on_two_threads(make_file_store, tmp_path, temporary, timeo
     seen = []
 
     def add(number):
-        data = support.payload(2 * MIB, number % 8)
+        data = support.payload(MIB, number % 8)
 
         def source():
-            yield data[:MIB]
+            yield data[:600_000]
             barrier.wait(60)
             names = [thread.name for thread in threading.enumerate()]
             seen.extend([names.count("store_lib-it"), names.count("store_lib-digest")])
-            yield data[MIB:]
+            yield data[600_000:]
 
         record = store.add(f"i{number}", source())
         with store.open(record.location) as reader:

@@ -13,8 +13,15 @@ from store_lib.drivers import _posix
 from store_lib.tests import support
 
 MIB = support.MIB
-PART = 4 * MIB
+PART = MIB
+PIECE = PART // 4
 DATA = support.payload(2 * PART + 1000)
+
+
+@pytest.fixture
+def store(make_file_store):
+    """Return a file store that writes in parts of PART."""
+    return make_file_store(part_size=PART)
 
 
 class Broken(Exception):
@@ -22,7 +29,7 @@ class Broken(Exception):
 
 
 def _fails_after(data, count, error):
-    yield from support.pieces(data[:count], MIB)
+    yield from support.pieces(data[:count], PIECE)
     raise error
 
 
@@ -133,11 +140,11 @@ def test_it_stalls_and_is_cancelled(store, tmp_path, temporary, before, buffered
 @pytest.mark.parametrize("known", [True, False])
 def test_it_is_cancelled_at_any_piece(store, tmp_path, temporary, known):
     """The cancellation comes at each piece of the source in turn, and before the first one."""
-    for number in range(len(DATA) // MIB + 2):
+    for number in range(len(DATA) // PIECE + 2):
         cancel = threading.Event()
 
         def source(number=number, cancel=cancel):
-            for index, piece in enumerate(support.pieces(DATA, MIB)):
+            for index, piece in enumerate(support.pieces(DATA, PIECE)):
                 if index == number:
                     cancel.set()
                 yield piece
@@ -199,7 +206,7 @@ def test_another_digest_is_expected(store, tmp_path, temporary):
     assert store.add("two", DATA, expected={"SHA512": support.sha512(DATA).upper()}).size == len(DATA)
 
 
-@pytest.mark.parametrize("size", [1, 7, 4095, PART - 1, PART + 1, 10 * MIB])
+@pytest.mark.parametrize("size", [1, 7, 4095, PART - 1, PART + 1, 2 * PART])
 def test_pieces_of_any_size(store, size):
     """The source comes in pieces of odd sizes, some of them empty."""
     data = DATA if size > 4000 else DATA[: 1000 * size]
@@ -218,7 +225,7 @@ def test_it_uses_the_store_itself(store):
     """The source adds, reads and deletes other images of the same store while it is read."""
 
     def source():
-        for number, piece in enumerate(support.pieces(DATA, MIB)):
+        for number, piece in enumerate(support.pieces(DATA, PIECE)):
             inner = store.add(f"inner-{number}", support.pieces(piece, 100_000))
             yield support.content(store, inner.location)
             store.delete(inner.location)
@@ -230,15 +237,16 @@ def test_it_uses_the_store_itself(store):
 
 def test_the_store_is_closed_meanwhile(make_stores, tmp_path, temporary):
     """Another thread closes the Stores at each piece of a source: the add ends in bounded time, with nothing left."""
-    for number in range(0, len(DATA) // MIB + 1, 3):
+    for number in range(0, len(DATA) // PIECE + 1, 3):
         stores = make_stores(
             f"[DEFAULT]\nenabled_backends = it:file\n[it]\nfilesystem_store_datadir = {tmp_path}/images\n"
+            f"part_size = {PART}\n"
         )
 
         closer = threading.Thread(target=stores.close)
 
         def source(number=number, closer=closer):
-            for index, piece in enumerate(support.pieces(DATA, MIB)):
+            for index, piece in enumerate(support.pieces(DATA, PIECE)):
                 if index == number:
                     closer.start()
                 yield piece
@@ -253,7 +261,8 @@ def test_the_store_is_closed_meanwhile(make_stores, tmp_path, temporary):
 def test_the_store_is_closed_while_parts_wait(make_stores, tmp_path, monkeypatch, temporary):
     """Another thread closes the Stores while parts wait for the only thread: the add ends, with nothing left."""
     stores = make_stores(
-        f"[DEFAULT]\nenabled_backends = it:file\n[it]\nfilesystem_store_datadir = {tmp_path}/images\nmax_threads = 1\n"
+        "[DEFAULT]\nenabled_backends = it:file\n[it]\n"
+        f"filesystem_store_datadir = {tmp_path}/images\nmax_threads = 1\npart_size = {PART}\n"
     )
     writing = threading.Event()
     real = _posix.write

@@ -32,10 +32,10 @@ def _taken(path):
 
 #: (size, [(offset, length) of data]): holes at the start, between, at the end, across parts, everywhere and nowhere.
 SHAPES = {
-    "hole at the end": (40 * MIB, [(0, MIB)]),
-    "hole at the start": (40 * MIB + 4096, [(40 * MIB, 4096)]),
-    "in the middle": (33 * MIB, [(3 * MIB, MIB), (20 * MIB, 2 * MIB)]),
-    "nothing but a hole": (50 * MIB, []),
+    "hole at the end": (20 * MIB, [(0, MIB)]),
+    "hole at the start": (20 * MIB + 4096, [(20 * MIB, 4096)]),
+    "in the middle": (17 * MIB, [(3 * MIB, MIB), (11 * MIB, 2 * MIB)]),
+    "nothing but a hole": (25 * MIB, []),
     "hole within the first part": (2 * MIB, [(MIB, 4096)]),
     "odd size with a hole at the end": (17 * MIB + 123, [(5 * MIB, 4096)]),
     "hole up to the end of a part": (8 * MIB, [(0, 4 * MIB)]),
