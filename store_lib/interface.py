@@ -77,6 +77,7 @@ class Feature(enum.Flag):
     COPY = enum.auto()  #: fill a part from another place without moving its bytes through here
     MOVE = enum.auto()  #: move an image to another store of the same backend
     ACLS = enum.auto()  #: grant other projects access
+    SIGNED_URLS = enum.auto()  #: hand out a URL that reads one image for a while without credentials
 
 
 class Status(enum.Enum):
@@ -411,6 +412,8 @@ class Context(Protocol):
     caller: Any
     #: Owner record that `Upload.start` writes into the backend.
     owner: Owner
+    #: Whether the caller of a delete does not mind when the image is not there: a look before it may be spared.
+    missing_ok: bool
 
     @property
     def timeout(self) -> float | None:
@@ -442,6 +445,9 @@ class Runtime(Protocol):
 
     def wall(self) -> datetime.datetime:
         """Return the time of day, UTC."""
+
+    def gone(self, owner: Owner) -> bool:
+        """Return True when that process certainly runs no more: it was one of this very machine, and it ended."""
 
 
 class PerProcessValue(Protocol[_T]):
@@ -660,6 +666,20 @@ class Driver(abc.ABC, Generic[A]):
     ) -> None:
         """Grant access to other projects (feature ACLS)."""
         raise errors.NotSupported("this store has no access lists")
+
+    def signed_url(self, address: A, seconds: float, ctx: Context) -> str:
+        """Return a URL that reads the image for `seconds` seconds without credentials (feature SIGNED_URLS).
+
+        It is a secret for as long as it is valid: it goes to the caller and into no log.
+        """
+        raise errors.NotSupported("this store signs no URLs")
+
+    def initialise(self, ctx: Context) -> str:
+        """Prepare the place for this store, once, at an operator's word; return one sentence of what was done.
+
+        Called by ``store-lib store init`` only, never by a transfer; harmless when repeated.
+        """
+        raise errors.NotSupported("this kind of store needs no preparation")
 
     def describe(self) -> Mapping[str, Any]:
         """Return properties of this store for people and services, from the settings alone; JSON-able, no secret."""

@@ -273,7 +273,9 @@ class Store:
             self._need(Feature.DELETE)
             self._gate.pass_()
             try:
-                deleted = self._verb(lambda ctx: self._driver.delete(address, ctx), context, gone=Deletion.DELETED)
+                deleted = self._verb(
+                    lambda ctx: self._driver.delete(address, ctx), context, gone=Deletion.DELETED, missing_ok=missing_ok
+                )
             except errors.NotFound:
                 if missing_ok:
                     return None
@@ -447,12 +449,15 @@ class Store:
         with self._seam:
             return self._runtime.guarded(lambda: self._driver.probe(ctx), base.probe_timeout, self._runtime.probe_pool)
 
-    def _verb(self, verb: Callable[[Context], T], context: Any = None, gone: T | None = None) -> T:
+    def _verb(
+        self, verb: Callable[[Context], T], context: Any = None, gone: T | None = None, missing_ok: bool = False
+    ) -> T:
         """Call one verb of the driver, tried again on passing errors, in bounded time.
 
         :param gone: to be returned when nothing is there any more after a try whose answer was lost.
+        :param missing_ok: told to the driver.
         """
-        ctx = self._runtime.context(context)
+        ctx = self._runtime.context(context, missing_ok=missing_ok)
         timeout = self.settings.base.operation_timeout
         lost = False
 

@@ -102,6 +102,10 @@ class StoreRuntime:
         """Return the time of day, UTC."""
         return self.clock.wall()
 
+    def gone(self, owner: Owner) -> bool:
+        """Return True when that process certainly runs no more: it was one of this very machine, and it ended."""
+        return same_machine(owner) and not is_alive(owner)
+
     def per_process(
         self,
         factory: Callable[[], T],
@@ -119,11 +123,13 @@ class StoreRuntime:
         stop: threading.Event | None = None,
         timeout: float | None = None,
         deadline: float | None = None,
+        missing_ok: bool = False,
     ) -> OperationContext:
         """Return the context of a new operation.
 
         :param timeout: seconds for one request instead of the store's operation_timeout.
         :param deadline: seconds for the whole operation, None for no limit.
+        :param missing_ok: whether a delete may end without a word when there is no image.
         """
         return OperationContext(
             caller=caller,
@@ -132,6 +138,7 @@ class StoreRuntime:
             deadline=Deadline(deadline, self.clock),
             stop=stop or threading.Event(),
             pool=self.pool,
+            missing_ok=missing_ok,
         )
 
     def guarded(self, function: Callable[[], T], timeout: float | None, pool: Pool | None = None) -> T:

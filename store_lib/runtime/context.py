@@ -30,6 +30,7 @@ class OperationContext:
     :param deadline: of the whole operation.
     :param stop: set once the operation should not go on.
     :param pool: threads for `map`.
+    :param missing_ok: whether a delete may end without a word when there is no image.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class OperationContext:
         deadline: Deadline,
         stop: threading.Event,
         pool: Pool,
+        missing_ok: bool = False,
     ) -> None:
         self.caller = caller
+        self.missing_ok = missing_ok
         self.owner = owner
         self.stop = stop
         self._timeout = timeout
