@@ -19,6 +19,7 @@ CLIENTS = {
 MAY = {
     "errors": [],
     "location": ["errors"],
+    "location_forms": ["errors", "location"],
     "interface": ["errors", "settings"],
     "opts": [],
     "settings": ["opts", "errors", "interface"],
@@ -28,7 +29,7 @@ MAY = {
     "leftovers": ["interface", "runtime."],
     "record": ["interface", "location"],
     "registry": ["errors", "interface", "opts"],
-    "drivers.": ["drivers.", "interface", "errors", "location", "settings"],
+    "drivers.": ["drivers.", "interface", "errors", "location", "location_forms", "settings"],
     "store": [
         *["errors", "health", "interface", "leftovers", "location", "opts", "record", "settings"],
         *["runtime.", "transfer."],
