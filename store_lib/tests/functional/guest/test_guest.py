@@ -1,0 +1,123 @@
+"""The guest kernel that suites with real mounts run in."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[4]
+GUEST = TOP / "tools/guest"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def guest(
+    *argv: str, seconds: float = 100, cwd: pathlib.Path = TOP, **options: str
+) -> subprocess.CompletedProcess[str]:
+    flags = [word for name, value in options.items() for word in (f"--{name}", value)]
+    command = [sys.executable, str(GUEST), "run", "-t", str(seconds), *flags, "--", *argv]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=seconds + 60)
+
+
+def kernels() -> set[int]:
+    """Processes of guests."""
+    found = set()
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and b"linux.uml" in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def gone(before: set[int]) -> bool:
+    deadline = time.monotonic() + 30
+    while kernels() - before:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_the_commands_output_and_exit_code_come_back():
+    done = guest("sh", "-c", "uname -r; id -u; echo last; exit 7")
+    assert done.returncode == 7, done.stderr
+    kernel, user, last = done.stdout.splitlines()
+    assert (user, last) == ("0", "last")
+    assert kernel != platform.release()
+
+
+def test_arguments_environment_and_directory_reach_the_command(monkeypatch):
+    monkeypatch.setenv("SOME_VALUE", "a 'b' \"c\" $d")
+    done = guest("sh", "-c", 'printf "%s|%s|%s" "$PWD" "$SOME_VALUE" "$1"', "sh", "two words")
+    assert done.stdout == f"{TOP}|a 'b' \"c\" $d|two words"
+
+
+def test_what_it_writes_is_gone_but_in_shared_directories(tmp_path):
+    done = guest("sh", "-c", f"echo x > /etc/store_lib-guest && echo y > {tmp_path}/kept && ls /tmp", rw=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not pathlib.Path("/etc/store_lib-guest").exists()
+    assert (tmp_path / "kept").read_text() == "y\n"
+
+
+def test_it_may_mount_and_this_machine_sees_nothing_of_it():
+    before = pathlib.Path("/proc/mounts").read_text()
+    done = guest("sh", "-c", "mkdir /tmp/m && mount -t tmpfs none /tmp/m && grep -c ' /tmp/m ' /proc/mounts")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert pathlib.Path("/proc/mounts").read_text() == before
+
+
+def test_nfs_is_served_and_mounted():
+    script = (
+        "tools/guest.d/nfs-server up && mkdir /tmp/four /tmp/three && "
+        "mount -t nfs -o vers=4.2 127.0.0.1:/rw /tmp/four && mount -t nfs -o vers=3,nolock 127.0.0.1:/rw /tmp/three && "
+        "echo hello > /tmp/four/x && cat /tmp/three/x"
+    )
+    done = guest("sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+
+
+def test_a_command_that_takes_too_long_is_stopped_with_all_it_started():
+    before = kernels()
+    started = time.monotonic()
+    done = guest("sh", "-c", "sleep 1000 & sleep 1000", seconds=4)
+    assert done.returncode == 124
+    assert time.monotonic() - started < 60
+    assert "stopped after 4 s" in done.stderr
+    assert gone(before)
+
+
+def test_an_interrupt_ends_it():
+    before = kernels()
+    process = subprocess.Popen(
+        [sys.executable, str(GUEST), "run", "--", "sh", "-c", "echo ready; sleep 1000"],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert gone(before)
+
+
+def test_a_kernel_that_is_not_there_is_told():
+    done = subprocess.run(
+        [sys.executable, str(GUEST), "run", "-k", "/nowhere/linux", "--", "true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 125
+    assert "tools/apt-install user-mode-linux" in done.stderr
