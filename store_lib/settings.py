@@ -113,25 +113,36 @@ def register(conf: cfg.ConfigOpts, group: str, options: Iterable[cfg.Opt]) -> No
 
 
 def resolve(
-    conf: cfg.ConfigOpts, store_id: str, driver_name: str, driver: type[Driver[Any]], *, shared: bool = True
+    conf: cfg.ConfigOpts,
+    store_id: str,
+    driver_name: str,
+    driver: type[Driver[Any]],
+    *,
+    group: str | None = None,
+    shared: bool = True,
+    defaults: Mapping[str, Any] | None = None,
 ) -> tuple[StoreSettings | None, list[Mistake]]:
     """Return the settings of one store, or None with every mistake that its values hold.
 
+    :param group: that holds the store's options, where it is not called like the store.
     :param shared: whether ``[backend_defaults]`` counts for driver options (not so for a service's reserved stores).
+    :param defaults: other defaults of this store; they win over the driver's.
     """
     options = [*opts.BASE_OPTIONS, *driver.OPTIONS]
-    for group in (store_id, opts.SHARED_GROUP):
-        register(conf, group, options)
+    own = group or store_id
+    for name in (own, opts.SHARED_GROUP):
+        register(conf, name, options)
+    fallback = {**driver.DEFAULTS, **(defaults or {})}
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     mistakes: list[Mistake] = []
     for option in options:
-        groups = (store_id, opts.SHARED_GROUP) if shared or option in opts.BASE_OPTIONS else (store_id,)
+        groups = (own, opts.SHARED_GROUP) if shared or option in opts.BASE_OPTIONS else (own,)
         try:
-            values[option.dest], origins[option.dest] = _lookup(conf, option, groups, driver)
+            values[option.dest], origins[option.dest] = _lookup(conf, option, groups, fallback)
         except (ValueError, cfg.Error) as error:
             mistakes.append(_bad_value(store_id, option, error))
-            values[option.dest], origins[option.dest] = _default(option, driver)
+            values[option.dest], origins[option.dest] = _default(option, fallback)
     for option_name, base_name in driver.STANDS_FOR.items():
         if origins[option_name].by_operator and not origins[base_name].by_operator:
             values[base_name], origins[base_name] = values[option_name], origins[option_name]
@@ -142,18 +153,18 @@ def resolve(
 
 
 def _lookup(
-    conf: cfg.ConfigOpts, option: cfg.Opt, groups: Sequence[str], driver: type[Driver[Any]]
+    conf: cfg.ConfigOpts, option: cfg.Opt, groups: Sequence[str], fallback: Mapping[str, Any]
 ) -> tuple[Any, Origin]:
     for group in groups:
         where = conf.get_location(option.name, group)
         if where is not None and where.location is not cfg.Locations.opt_default:
             return conf[group][option.dest], Origin.SHARED if group == opts.SHARED_GROUP else Origin.STORE
-    return _default(option, driver)
+    return _default(option, fallback)
 
 
-def _default(option: cfg.Opt, driver: type[Driver[Any]]) -> tuple[Any, Origin]:
-    if option.dest in driver.DEFAULTS:
-        return driver.DEFAULTS[option.dest], Origin.DRIVER
+def _default(option: cfg.Opt, fallback: Mapping[str, Any]) -> tuple[Any, Origin]:
+    if option.dest in fallback:
+        return fallback[option.dest], Origin.DRIVER
     return option.default, Origin.OPTION
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -21,12 +22,30 @@ from store_lib.runtime import Clock, SharedRuntime, StoreRuntime
 from store_lib.settings import register, resolve
 from store_lib.store import Store
 
-__all__ = ["Stores"]
+__all__ = ["StoreEntry", "Stores"]
 
 LOG = logging.getLogger(__name__)
 
 _STORE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _RESERVED = ("DEFAULT", opts.GLOBAL_GROUP, opts.SHARED_GROUP)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreEntry:
+    """One store that is to be made of a configuration.
+
+    :param id: of the store.
+    :param driver: name of its driver.
+    :param group: that holds its options; the one called like the store when None.
+    :param shared: whether ``[backend_defaults]`` counts for the driver's options.
+    :param defaults: other defaults of its options.
+    """
+
+    id: str
+    driver: str
+    group: str | None = None
+    shared: bool = True
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Stores(Mapping[str, Store]):
@@ -70,6 +89,24 @@ class Stores(Mapping[str, Store]):
         :raises ConfigurationError: holds every mistake of every store.
         """
         return _Maker(conf, DriverRegistry(drivers), SharedRuntime(clock, threads)).make(cls, strict)
+
+    @classmethod
+    def from_entries(
+        cls,
+        conf: cfg.ConfigOpts,
+        entries: Iterable[StoreEntry],
+        default: str | None = None,
+        *,
+        drivers: Mapping[str, type[Driver[Any]]] | None = None,
+    ) -> Stores:
+        """Make just these stores with the options of `conf`, for a service that names its stores in another way.
+
+        Mistakes are logged, and the stores that have any are left out, in `broken`.
+
+        :param default: id of the default store.
+        :param drivers: further drivers by name.
+        """
+        return _Maker(conf, DriverRegistry(drivers), SharedRuntime()).make_entries(cls, entries, default)
 
     @classmethod
     def from_file(cls, *paths: str | os.PathLike[str], strict: bool = True) -> Stores:
@@ -190,8 +227,17 @@ class _Maker:
         register(self._conf, "DEFAULT", opts.DEFAULT_OPTIONS)
         register(self._conf, opts.GLOBAL_GROUP, opts.GLOBAL_OPTIONS)
         enabled = self._enabled()
-        stores = [store for store_id, driver in enabled.items() if (store := self._store(store_id, driver))]
-        default = self._default(enabled)
+        entries = [StoreEntry(store_id, driver) for store_id, driver in enabled.items()]
+        return self._finish(cls, self._all(entries), self._default(enabled), strict)
+
+    def make_entries(self, cls: type[Stores], entries: Iterable[StoreEntry], default: str | None) -> Stores:
+        """Return the stores that can be made."""
+        return self._finish(cls, self._all(entries), default, strict=False)
+
+    def _all(self, entries: Iterable[StoreEntry]) -> list[Store]:
+        return [store for entry in entries if (store := self._store(entry))]
+
+    def _finish(self, cls: type[Stores], stores: Sequence[Store], default: str | None, strict: bool) -> Stores:
         found = [*self._mistakes, *(each for error in self._broken.values() for each in error.mistakes)]
         if found and strict:
             raise errors.ConfigurationError(found)
@@ -223,21 +269,29 @@ class _Maker:
             self._mistakes.append(Mistake(None, option, f"there is no store {default!r}", mend))
         return default
 
-    def _store(self, store_id: str, driver_name: str) -> Store | None:
+    def _store(self, entry: StoreEntry) -> Store | None:
         try:
-            return self._made(store_id, driver_name)
+            return self._made(entry)
         except errors.ConfigurationError as error:
-            self._broken[store_id] = error
+            self._broken[entry.id] = error
             return None
 
-    def _made(self, store_id: str, driver_name: str) -> Store:
-        if store_id in _RESERVED or not _STORE_ID.fullmatch(store_id):
-            problem = f"{store_id!r} cannot be the id of a store"
+    def _made(self, entry: StoreEntry) -> Store:
+        if entry.id in _RESERVED or not _STORE_ID.fullmatch(entry.id):
+            problem = f"{entry.id!r} cannot be the id of a store"
             mend = f"use letters, digits, _ . - and none of {', '.join(_RESERVED)}"
-            raise errors.ConfigurationError([Mistake(store_id, "enabled_backends", problem, mend)])
-        driver = self._registry.load(driver_name, store_id)
-        settings, mistakes = resolve(self._conf, store_id, driver_name, driver)
+            raise errors.ConfigurationError([Mistake(entry.id, "enabled_backends", problem, mend)])
+        driver = self._registry.load(entry.driver, entry.id)
+        settings, mistakes = resolve(
+            self._conf,
+            entry.id,
+            entry.driver,
+            driver,
+            group=entry.group,
+            shared=entry.shared,
+            defaults=entry.defaults,
+        )
         if settings is None:
             raise errors.ConfigurationError(mistakes)
-        runtime = StoreRuntime(store_id, settings.base, self._shared)
+        runtime = StoreRuntime(entry.id, settings.base, self._shared)
         return Store(settings, driver(settings, runtime), runtime)

@@ -114,6 +114,15 @@ def test_a_reserved_store_takes_no_driver_option_of_the_shared_group(conf_of):
     assert settings.base.weight == 5
 
 
+def test_a_group_of_another_name_and_other_defaults(conf_of):
+    conf = conf_of("[common]\ntape_host = written\n[it]\ntape_host = nobody asks here\n")
+    assert settings_of(conf, group="common")["tape_host"] == "written"
+    settings = settings_of(conf, group="empty", defaults={"tape_host": "other", "weight": 3})
+    assert (settings["tape_host"], settings.base.weight) == ("other", 3)
+    assert not settings.origin("tape_host").by_operator
+    assert settings_of(conf, group="common", defaults={"tape_host": "other"})["tape_host"] == "written"
+
+
 def test_values_are_typed_and_read_only(conf_of):
     conf = conf_of("[it]\ndigests = sha256,sha512\ndisabled_features = list, Ranges\ntape_dirs = /x\ntape_dirs = /y\n")
     settings = settings_of(conf)

@@ -10,6 +10,7 @@ from oslo_config import cfg
 from store_lib import Location, Stores, errors
 from store_lib.drivers.memory import MemoryDriver
 from store_lib.interface import Status
+from store_lib.stores import StoreEntry
 from store_lib.tests import fakes
 
 THREE = """
@@ -47,6 +48,29 @@ def test_stores_are_found_by_id(make_stores):
     assert stores.get("nope") is None
     with pytest.raises(errors.UnknownStore, match="there are: light, heavy, middle"):
         stores["nope"]
+
+
+def test_stores_that_a_service_names_in_its_own_way(tmp_path, caplog):
+    path = tmp_path / "it.conf"
+    path.write_text("[common]\nmemory_store_size = 7\nweight = 4\n[backend_defaults]\nmemory_store_size = 9\n")
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", str(path)], default_config_files=[], default_config_dirs=[])
+    entries = [
+        StoreEntry("one", "memory", group="common"),
+        StoreEntry("two", "memory"),
+        StoreEntry("kept", "memory", shared=False, defaults={"memory_store_size": 5}),
+        StoreEntry("bad", "no-such-driver"),
+    ]
+    with Stores.from_entries(conf, entries, "two") as stores:
+        assert {name: store.options()["memory_store_size"]["value"] for name, store in stores.items()} == {
+            "one": 7,
+            "two": 9,
+            "kept": 5,
+        }
+        assert stores["one"].weight == 4
+        assert stores.default.id == "two"
+        assert list(stores.broken) == ["bad"]
+        assert sum("no-such-driver" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_the_heaviest_comes_first(make_stores):
