@@ -44,7 +44,9 @@ class DriverRegistry:
         if name in self._extra:
             return self._extra[name]
         try:
-            manager: Any = stevedore.DriverManager(NAMESPACE, name, on_load_failure_callback=_raise)
+            manager: Any = stevedore.DriverManager(
+                NAMESPACE, name, on_load_failure_callback=_raise, warn_on_missing_entrypoint=False
+            )
         except stevedore_errors.NoMatches:
             raise errors.DriverLoadError([self._unknown(name, store_id)]) from None
         except Exception as error:
