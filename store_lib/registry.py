@@ -9,7 +9,6 @@ from typing import Any
 
 import stevedore
 from oslo_config import cfg
-from stevedore import exception as stevedore_errors
 
 from store_lib import errors, opts
 from store_lib.errors import Mistake
@@ -43,12 +42,10 @@ class DriverRegistry:
         """
         if name in self._extra:
             return self._extra[name]
+        if name not in self.names():
+            raise errors.DriverLoadError([self._unknown(name, store_id)])
         try:
-            manager: Any = stevedore.DriverManager(
-                NAMESPACE, name, on_load_failure_callback=_raise, warn_on_missing_entrypoint=False
-            )
-        except stevedore_errors.NoMatches:
-            raise errors.DriverLoadError([self._unknown(name, store_id)]) from None
+            manager: Any = stevedore.DriverManager(NAMESPACE, name, on_load_failure_callback=_raise)
         except Exception as error:
             raise errors.DriverLoadError([_broken(name, store_id, error)]) from error
         found = manager.driver
