@@ -36,7 +36,8 @@ class Relay:
     def __init__(self, target, *, listen=0, cert=None, key=None, **behaviour):
         command = [sys.executable, "-m", "store_lib.tests.relay", str(target), "--listen", str(listen), "--control"]
         command += ["--cert", str(cert), "--key", str(key)] if cert else []
-        self._process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = process
         self.port = int(self._process.stdout.readline())
         if behaviour:
             self.set(**behaviour)
