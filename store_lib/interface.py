@@ -517,10 +517,16 @@ class Upload(abc.ABC, Generic[A]):
         raises an error with ``Outcome.UNKNOWN``: that buffer is never used again.
         """
 
-    def copy_part(self, source: Driver[Any], address: Address, offset: int, length: int) -> Token:
+    def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> Token:
         """Fill `length` bytes at `offset` from the same offset of another place, inside the backend.
 
-        :raises CannotMigrate: when the two places do not share a backend; nothing was done.
+        Called after `start`, in the stead of `write_part`, for ranges of ``limits.copy_min`` to ``limits.copy_max``
+        bytes that make up the image; repeatable.  Where ``limits.sparse``, holes of the source stay holes.
+
+        :param source: the driver that `address` belongs to; whether it shares the backend is for this upload to find.
+        :param index: 0, 1, 2, ... in the order of the image; the token goes to `commit` with a part of that index.
+        :raises CannotMigrate: when the two places do not share a backend; this range was not copied.  The engine then
+            writes the whole image by `write_part`, with other parts, over what was copied by then.
         """
         raise errors.CannotMigrate("this store copies nothing inside its backend")
 
