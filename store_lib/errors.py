@@ -28,7 +28,9 @@
     |   `-- Busy                    no memory or thread became free in time
     +-- StoreClosed                 the Stores or Store object was closed
     +-- CommitUnknown               a commit was sent and nobody can tell whether it happened
+    +-- SourceRemains               an image was copied, and its source could not be deleted; holds the copy's record
     +-- BackendError                the backend failed in a way that has no better name
+    |   `-- TooManyRedirects        a web server sends on and on
     `-- Cancelled                   the caller asked for it
 
 Every error carries ``transient`` (is another try worth it?) and ``outcome`` (did the request happen?).  The facade
@@ -68,10 +70,12 @@ __all__ = [
     "Outcome",
     "ReadOnlyStore",
     "SizeMismatch",
+    "SourceRemains",
     "StoreClosed",
     "StoreFull",
     "StoreLibError",
     "StoreUnavailable",
+    "TooManyRedirects",
     "UnknownDigest",
     "UnknownStore",
 ]
@@ -261,8 +265,23 @@ class CommitUnknown(StoreLibError):
     OUTCOME = Outcome.UNKNOWN
 
 
+class SourceRemains(StoreLibError):
+    """The image was copied and the copy is good, but its source could not be deleted.
+
+    :param record: the `store_lib.ImageRecord` of the copy.
+    """
+
+    def __init__(self, message: str = "", record: Any = None) -> None:
+        super().__init__(message)
+        self.record = record
+
+
 class BackendError(StoreLibError):
     """The backend failed."""
+
+
+class TooManyRedirects(BackendError):
+    """The server redirects more often than is followed."""
 
 
 class Cancelled(StoreLibError):

@@ -1,0 +1,188 @@
+"""One image that is read from a web server, pinned to the version that was there when it was opened."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from store_lib import errors
+from store_lib.drivers._http_answer import Span, UselessRange, read_span
+from store_lib.interface import MIB, Context, Download, Limits
+from store_lib.location_forms import HttpForm
+
+if TYPE_CHECKING:
+    from store_lib.drivers._http_client import Client, Response
+
+__all__ = ["Answer", "HttpDownload", "ask"]
+
+_CHUNK = 1 * MIB
+
+
+class Answer:
+    """An answer with its body still to be read.
+
+    :param span: the bytes that the body holds.
+    :param place: that gave it, after all redirects.
+    """
+
+    def __init__(self, response: Response, span: Span, place: HttpForm) -> None:
+        self.span = span
+        self.place = place
+        self._response = response
+
+    def chunks(self, length: int) -> Iterator[bytes]:
+        """Yield the first `length` bytes.
+
+        :raises IntegrityError: the body is longer than its headers say.
+        """
+        whole = self.span.start + length == self.span.end
+        left = length
+        while left:
+            if left == 1 and whole:
+                self._check_end()
+            # The last byte apart: as long as it is there, the connection is still this answer's.
+            chunk = self._response.read(min(_CHUNK, left - 1 if whole and left > 1 else left))
+            if not chunk:
+                raise errors.StoreUnavailable("the connection to the server broke off")
+            left -= len(chunk)
+            yield chunk
+        if whole and self._response.read(1):  # chunked: only the end of the body tells
+            raise _longer()
+
+    def _check_end(self) -> None:
+        """See that nothing came behind the last byte, which must not be taken for an answer to the next request."""
+        body = getattr(getattr(self._response, "_fp", None), "fp", None)
+        if self._response.headers.get("Content-Length") and body is not None and len(body.peek(2)) > 1:
+            raise _longer()
+
+    def close(self) -> None:
+        """Close the connection unless the body was read to its end; then it serves the next request."""
+        self._response.close()
+
+    def interrupt(self) -> None:
+        """Have a read in another thread end at once."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # it ended by itself meanwhile
+            self._response.shutdown()
+
+
+def _longer() -> errors.StoreLibError:
+    return errors.IntegrityError("the server sent more bytes than it announced")
+
+
+def ask(
+    client: Client, place: HttpForm, offset: int, length: int | None, ctx: Context, pin: str | None = None
+) -> Answer:
+    """Ask for a range of an image.
+
+    :param length: bytes, None up to the end.
+    :param pin: value of If-Range.
+    :raises NotSupported: the server serves the image from its beginning only, and `offset` is not 0.
+    """
+    last = "" if length is None else max(offset, offset + length - 1)
+    headers = {"Range": f"bytes={offset}-{last}", **({"If-Range": pin} if pin else {})}
+    try:
+        return _examined(client, place, headers, offset, ctx)
+    except UselessRange:
+        if offset or pin:
+            raise
+        return _examined(client, place, {}, 0, ctx)
+
+
+def _examined(client: Client, place: HttpForm, headers: dict[str, str], offset: int, ctx: Context) -> Answer:
+    response, found = client.get(place, headers, ctx)
+    try:
+        return Answer(response, read_span(response.status, response.headers, offset), found)
+    except BaseException:
+        response.close()
+        raise
+
+
+class HttpDownload(Download):
+    """An open image.
+
+    A range that is asked for later goes to the place that gave the first one, and once that answers no more, to the
+    location again.  Without a version to hold on to, an image is read in one go or not at all: two ranges might be of
+    two images.
+
+    :param first: the answer to what was asked when it was opened.
+    """
+
+    def __init__(self, client: Client, place: HttpForm, first: Answer, ctx: Context) -> None:
+        self._client = client
+        self._place = place
+        self._served = first.place
+        self._ctx = ctx
+        self._version = first.span.version
+        self._answer: Answer | None = first
+        self._fresh = True
+        self._closed = False
+        self._lock = threading.Lock()
+        self.info = first.span.info
+        self.limits = Limits(ranges=first.span.ranged and self._version.pin is not None)
+
+    def read(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes from the answer that is open, else from a new one."""
+        answer = self._first(offset, length) or self._again(offset, length)
+        try:
+            yield from answer.chunks(length)
+        finally:
+            answer.close()
+
+    def _first(self, offset: int, length: int) -> Answer | None:
+        """Return the answer that opening brought, if nobody read of it and it holds the range."""
+        with self._lock:
+            answer, fresh, self._fresh = self._answer, self._fresh, False
+        if answer is None or not fresh:
+            return None
+        if answer.span.start == offset and offset + length <= answer.span.end:
+            return answer
+        answer.close()
+        return None
+
+    def _again(self, offset: int, length: int) -> Answer:
+        answer = self._asked(offset, length)
+        try:
+            self._check_same(answer.span, offset + length)
+            with self._lock:
+                if self._closed:
+                    raise errors.Cancelled("the image was closed")
+                self._answer = answer
+            return answer
+        except BaseException:
+            answer.close()
+            raise
+
+    def _asked(self, offset: int, length: int) -> Answer:
+        pin = self._version.pin
+        served, self._served = self._served, self._place
+        if served != self._place:
+            with contextlib.suppress(errors.Forbidden, errors.NotFound):  # what redirects lead to may have moved on
+                answer = ask(self._client, served, offset, length, self._ctx, pin)
+                self._served = served
+                return answer
+        try:
+            answer = ask(self._client, self._place, offset, length, self._ctx, pin)
+        except (errors.NotSupported, UselessRange) as error:  # the pin made the server send the whole of another one
+            raise _changed() from error
+        self._served = answer.place
+        return answer
+
+    def _check_same(self, span: Span, end: int) -> None:
+        if self._version.differs(span.version) or span.info.size != self.info.size or span.end < end:
+            raise _changed()
+
+    def close(self) -> None:
+        """Close the connection; a read in another thread ends."""
+        with self._lock:
+            answer, self._answer, self._closed = self._answer, None, True
+            fresh, self._fresh = self._fresh, False
+        if answer is not None:
+            answer.interrupt()
+            if fresh:
+                answer.close()
+
+
+def _changed() -> errors.StoreLibError:
+    return errors.IntegrityError("the image changed while it was read")
