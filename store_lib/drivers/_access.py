@@ -10,7 +10,10 @@ from store_lib.drivers._helper import Helpers, SharedBuffers
 from store_lib.interface import HEAP, BufferSource, PerProcessValue, Runtime
 from store_lib.settings import StoreSettings
 
-__all__ = ["Access", "Operations"]
+__all__ = ["REMOTE_TIMEOUT", "Access", "Operations"]
+
+#: Seconds for one call to a file server when the operator sets none; flushing a large image to a slow one takes long.
+REMOTE_TIMEOUT = 60.0
 
 
 class Operations(Protocol):
@@ -58,10 +61,12 @@ class Access:
 
     With a `filesystem_store_timeout` above 0 all file operations run in helpers, at most
     `filesystem_store_thread_pool_size` of them; else in this process.
+
+    :param remote: the files lie on a server: helpers always, with `REMOTE_TIMEOUT` when no time-out is set.
     """
 
-    def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
-        timeout: float = settings["filesystem_store_timeout"]
+    def __init__(self, settings: StoreSettings, runtime: Runtime, remote: bool = False) -> None:
+        timeout: float = settings["filesystem_store_timeout"] or (REMOTE_TIMEOUT if remote else 0)
         limit: int = settings["filesystem_store_thread_pool_size"]
         threshold: int = settings["filesystem_store_threadpool_threshold"]
         self._way: PerProcessValue[Any]

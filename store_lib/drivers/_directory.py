@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+from collections.abc import Callable
 
 from store_lib import errors
 from store_lib.drivers._access import Operations
 from store_lib.drivers._file_opts import DirectorySetting
-from store_lib.interface import Probe, Status
+from store_lib.interface import Context, Probe, Status
 
 __all__ = ["Directory", "Held"]
 
@@ -21,6 +23,9 @@ class Held:
     :param io: where it is open.
     :param real: the path with all links resolved at the time it was opened.
     """
+
+    #: Number of the mount that it was seen to lie on, where that is looked at.
+    mount = 0
 
     def __init__(self, io: Operations, fd: int, real: str) -> None:
         self.io = io
@@ -46,6 +51,9 @@ class Directory:
 
     :param mode: permissions of the files in it; those who may read them are let in.
     """
+
+    #: Whether it lies on a server, whose calls may hang and whose errors come when a file is flushed.
+    remote = False
 
     def __init__(self, setting: DirectorySetting, mode: int) -> None:
         self.path = setting.path
@@ -97,6 +105,11 @@ class Directory:
                 LOG.warning("those who may read the images cannot enter %s: %s; run chmod a+x on it", self.path, error)
         return held
 
+    @property
+    def real(self) -> str:
+        """Its path with all links resolved, empty before its first use."""
+        return self._real
+
     def _resolve(self, io: Operations) -> str:
         real: str = io.make_directories(self.path) if self.writable else io.resolve(self.path)
         return real
@@ -104,12 +117,16 @@ class Directory:
     def _gone(self, error: OSError) -> errors.StoreUnavailable:
         return errors.StoreUnavailable(
             f"directory {self.path} cannot be used: {error.strerror}; see that it is there and mounted",
-            transient=not isinstance(error, NotADirectoryError | PermissionError),
+            transient=not (isinstance(error, NotADirectoryError | PermissionError) or error.errno == errno.ESTALE),
         )
 
-    def probe(self, io: Operations) -> Probe:
+    def prove(self, held: Held) -> None:
+        """See that the place itself answers, after a name was said to be missing; a local directory always does."""
+
+    def probe(self, operations: Callable[[], Operations], ctx: Context) -> Probe:
         """Return how usable the directory is."""
         try:
+            io = operations()
             held = self.use(io)
         except errors.StoreLibError as error:
             return Probe(Status.DOWN, error.message)

@@ -11,12 +11,22 @@ from typing import Any
 
 from oslo_config import cfg
 
+from store_lib.drivers import _nfs_opts
 from store_lib.errors import Mistake
 from store_lib.settings import StoreSettings
 
-__all__ = ["OPTIONS", "DirectorySetting", "check", "directories", "file_mode", "load_metadata", "metadata_of"]
+__all__ = [
+    "OPTIONS",
+    "DirectorySetting",
+    "check",
+    "check_files",
+    "directories",
+    "file_mode",
+    "load_metadata",
+    "metadata_of",
+]
 
-OPTIONS = [
+OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "filesystem_store_datadir",
         default="/var/lib/glance/images",
@@ -80,6 +90,7 @@ OPTIONS = [
         max=100,
         help="Share of filesystem_store_thread_pool_size in use, in percent, from which a warning is logged.",
     ),
+    *_nfs_opts.FILE_OPTIONS,
 ]
 
 
@@ -157,6 +168,12 @@ def metadata_of(entries: Iterable[dict[str, Any]], path: str) -> dict[str, Any]:
 def check(settings: StoreSettings) -> Iterator[Mistake]:
     """Yield every mistake in the options of a file store."""
     yield from _check_directories(settings)
+    yield from _nfs_opts.check_file(settings)
+    yield from check_files(settings)
+
+
+def check_files(settings: StoreSettings) -> Iterator[Mistake]:
+    """Yield every mistake in the options that concern files wherever they lie."""
     yield from _check_permissions(settings)
     option = "filesystem_store_metadata_file"
     try:

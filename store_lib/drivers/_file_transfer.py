@@ -135,9 +135,15 @@ class FileDownload(Download):
 
 
 class FileUpload(Upload[FileAddress]):
-    """An image on its way into a directory."""
+    """An image on its way into a directory.
 
-    def __init__(self, driver: _Driver, directory: Directory, held: Held, address: FileAddress, owner: Owner) -> None:
+    :param room: bytes to take at the start, so that a full file system says so then; 0 to let the file grow.
+    """
+
+    def __init__(
+        self, driver: _Driver, directory: Directory, held: Held, address: FileAddress, owner: Owner, room: int = 0
+    ) -> None:
+        self._room = room
         self.limits = driver.limits
         self.uuid = owner.upload
         self._driver = driver
@@ -162,6 +168,8 @@ class FileUpload(Upload[FileAddress]):
             self._temporary = TEMPORARY + self._owner.encode()
             fd = self._io.create_hidden(self._held.fd, self._temporary, permissions)
         self._file = _OpenFile(self._io, fd)
+        if self._room:
+            self._io.allocate(fd, self._room)
 
     def write_part(self, part: Part) -> None:
         """Write the bytes at their place."""

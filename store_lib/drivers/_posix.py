@@ -89,6 +89,38 @@ def same_directory(directory: int, path: str) -> bool:
     return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
 
 
+def mount_id(file: int) -> int:
+    """Return the number of the mount that an open file lies on, the one of the kernel's mount table."""
+    with open(f"/proc/self/fdinfo/{file}", encoding="ascii") as told:
+        found = dict(line.split(":", 1) for line in told if ":" in line)
+    return int(found["mnt_id"])
+
+
+def read_text(directory: int, name: str) -> str:
+    """Return the content of a small text file."""
+    file = open_file(directory, name)
+    try:
+        return os.read(file, 65536).decode(errors="replace")
+    finally:
+        os.close(file)
+
+
+def create_text(directory: int, name: str, text: str) -> None:
+    """Make a small text file, whole or not at all, and bring it to the disk.
+
+    :raises FileExistsError: it is there.
+    """
+    hidden = f"{name}.{os.getpid()}"
+    file = create_hidden(directory, hidden, 0o644)
+    try:
+        write(file, memoryview(text.encode()), 0)
+        os.fsync(file)
+        publish(directory, file, hidden, name)
+    finally:
+        os.close(file)
+        os.unlink(hidden, dir_fd=directory)
+
+
 def _parent(directory: int, name: str) -> tuple[int, str]:
     """Return a descriptor of what holds `name` (to be closed unless it is `directory`) and the last part of `name`."""
     *parents, last = name.split("/")
@@ -176,6 +208,20 @@ def is_locked(directory: int, name: str) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def allocate(file: int, size: int) -> None:
+    """Take room for `size` bytes where the file system can do that; a full one says so now and not at the end.
+
+    :raises OSError: ENOSPC or EDQUOT.
+    """
+    import ctypes  # late: most helpers never need it
+
+    # Not posix_fallocate: where the file system can't, the C library writes into every block.
+    done = ctypes.CDLL(None, use_errno=True).fallocate(file, 0, ctypes.c_int64(0), ctypes.c_int64(size))
+    number = ctypes.get_errno()
+    if done and number in (errno.ENOSPC, errno.EDQUOT):
+        raise OSError(number, os.strerror(number))
 
 
 def write(file: int, data: memoryview, offset: int) -> None:

@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from store_lib import errors
-from store_lib.drivers import _file_opts
-from store_lib.drivers._access import Access, Operations
+from store_lib.drivers import _file_opts, _nfs_opts
+from store_lib.drivers._access import REMOTE_TIMEOUT, Access, Operations
 from store_lib.drivers._directory import Directory, Held
 from store_lib.drivers._file_transfer import FileDownload, FileUpload
 from store_lib.drivers._file_values import TEMPORARY, FileAddress, info_of, os_error, utc
+from store_lib.drivers._nfs_directory import NfsDirectory
 from store_lib.interface import (
     Capacity,
     Context,
@@ -61,17 +62,19 @@ class FileDriver(Driver[FileAddress]):
         | Feature.CAPACITY
         | Feature.LEFTOVERS
     )
-    SCHEMES = ("file", "filesystem")
+    SCHEMES: ClassVar[tuple[str, ...]] = ("file", "filesystem")
     ERRORS = ((OSError, os_error),)
 
     def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
         self.mode = _file_opts.file_mode(settings)
         self.thin = bool(settings["filesystem_thin_provisioning"])
-        self.directories = [Directory(each, self.mode) for each in _file_opts.directories(settings)]
+        self.directories = self._made_directories()
+        #: Whether a server holds the files.
+        self.remote = any(each.remote for each in self.directories)
         #: The directories that new images go to.
         self.targets: Sequence[Directory] = [each for each in self.directories if each.writable]
-        self._access = Access(settings, runtime)
+        self._access = Access(settings, runtime, self.remote)
         self.buffers = self._access.buffers
         self._by_path = {each.path: each for each in self.directories}
         self._metadata = _file_opts.load_metadata(settings)
@@ -81,6 +84,20 @@ class FileDriver(Driver[FileAddress]):
         """Yield every mistake in the options."""
         return _file_opts.check(settings)
 
+    def _made_directories(self) -> Sequence[Directory]:
+        """Return the directories of the settings, best first."""
+        share = _nfs_opts.file_share(self.settings)
+        timeout = self.settings["filesystem_store_timeout"] or REMOTE_TIMEOUT
+        return [
+            NfsDirectory(each, self.mode, share, timeout) if share and each.writable else Directory(each, self.mode)
+            for each in _file_opts.directories(self.settings)
+        ]
+
+    @property
+    def features(self) -> Feature:
+        """A server is asked for the room of an image at once, so that only thin provisioning leaves holes there."""
+        return self.FEATURES if self.thin or not self.remote else self.FEATURES & ~Feature.SPARSE
+
     def operations(self) -> Operations:
         """Return the file operations, run where the store has them run."""
         return self._access.choose()
@@ -88,7 +105,9 @@ class FileDriver(Driver[FileAddress]):
     @property
     def limits(self) -> Limits:
         """The limits of every upload."""
-        return Limits(parallel=2, sparse=4096, thin=self.thin)
+        # A server tells a failed write to the descriptor that wrote, when it is flushed: one writer, one descriptor.
+        sparse = 4096 if Feature.SPARSE in self.features else 0
+        return Limits(parallel=1 if self.remote else 2, sparse=sparse, thin=self.thin)
 
     # -- locations ----------------------------------------------------------------------------------------------------
 
@@ -121,12 +140,21 @@ class FileDriver(Driver[FileAddress]):
     def _held(self, address: FileAddress) -> Held:
         return self._by_path[address.directory].use(self.operations())
 
+    @contextlib.contextmanager
+    def _missing(self, address: FileAddress, held: Held) -> Iterator[None]:
+        """Around what touches one name, once its directory was seen: missing now means that the image is missing."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            self._by_path[address.directory].prove(held)
+            raise errors.NotFound(f"there is no image {address.name} in {address.directory}") from error
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def stat(self, address: FileAddress, ctx: Context) -> ObjectInfo:
         """Return size and time of the file."""
         held = self._held(address)
-        with _missing(address):
+        with self._missing(address, held):
             found = held.io.stat_name(held.fd, address.name)
         if not found.regular:
             raise errors.BadLocation("there is no image that way: not a regular file")
@@ -135,7 +163,7 @@ class FileDriver(Driver[FileAddress]):
     def open(self, address: FileAddress, offset: int, length: int | None, ctx: Context) -> Download:
         """Open the file."""
         held = self._held(address)
-        with _missing(address):
+        with self._missing(address, held):
             return FileDownload(held.io, held.io.open_file(held.fd, address.name))
 
     def list(self, ctx: Context) -> Iterator[Listed[FileAddress]]:
@@ -164,7 +192,8 @@ class FileDriver(Driver[FileAddress]):
         ranked.sort(key=lambda each: each[:2], reverse=True)
         for _, free, directory, held in ranked:
             if free >= (size or 1):
-                return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner)
+                room = size or 0 if directory.remote and not self.thin else 0
+                return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner, room)
         free = max(each[1] for each in ranked)
         raise errors.StoreFull(f"{size or 1} bytes do not fit: {free} are free; make room or use another store")
 
@@ -183,7 +212,7 @@ class FileDriver(Driver[FileAddress]):
     def delete(self, address: FileAddress, ctx: Context) -> Deletion:
         """Remove the file; who has it open reads on."""
         held = self._held(address)
-        with _missing(address):
+        with self._missing(address, held):
             if not held.io.stat_name(held.fd, address.name).regular:
                 raise errors.BadLocation("there is no image that way: not a regular file")
             held.io.unlink(held.fd, address.name)
@@ -200,8 +229,7 @@ class FileDriver(Driver[FileAddress]):
 
         As long as one can, the store is usable.
         """
-        io = self.operations()
-        found = sorted((directory.probe(io) for directory in self.targets), key=lambda each: _RANK[each.status])
+        found = sorted((each.probe(self.operations, ctx) for each in self.targets), key=lambda each: _RANK[each.status])
         best, worst = found[0], found[-1]
         if _RANK[best.status] < _RANK[Status.READ_ONLY] <= _RANK[worst.status]:
             return Probe(Status.DEGRADED, worst.reason, worst.details)
@@ -222,6 +250,11 @@ class FileDriver(Driver[FileAddress]):
             "chunk_size": self.settings["filesystem_store_chunk_size"],
             "thin_provisioning": self.thin,
         }
+
+    def initialise(self, ctx: Context) -> str:
+        """Mark the shares that the directories lie on."""
+        done = [each.initialise(self.operations()) for each in self.targets if isinstance(each, NfsDirectory)]
+        return "; ".join(done) if done else super().initialise(ctx)
 
     # -- leftovers ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +282,7 @@ class FileDriver(Driver[FileAddress]):
         if not address.name.startswith(TEMPORARY) or "/" in address.name:
             raise errors.BadRequest("this is no leftover of a file store")
         held = self._held(address)
-        with _missing(address):
+        with self._missing(address, held):
             if held.io.is_locked(held.fd, address.name):
                 raise errors.InUse("somebody is writing to it")
             held.io.unlink(held.fd, address.name)
@@ -267,15 +300,6 @@ def _checked_name(name: str, uri: str) -> str:
         if not part or part.startswith(".") or len(os.fsencode(part)) > 255:
             raise errors.BadLocation(f"{redact(uri)} is malformed: no part of it may be empty, hidden or over-long")
     return name
-
-
-@contextlib.contextmanager
-def _missing(address: FileAddress) -> Iterator[None]:
-    """Around what touches one name, once its directory was seen to be there: missing now means the image is missing."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise errors.NotFound(f"there is no image {address.name} in {address.directory}") from error
 
 
 def _image_id(name: str) -> str | None:
