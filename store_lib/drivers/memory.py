@@ -97,6 +97,9 @@ class MemoryDriver(interface.Driver[MemoryAddress]):
     def uri(self, address: MemoryAddress) -> str:
         return f"memory://{self.settings.id}/{address.image_id}"
 
+    def image_id(self, address: MemoryAddress) -> str | None:
+        return address.image_id
+
     def prefix(self) -> str | None:
         return f"memory://{self.settings.id}/"
 
