@@ -1,0 +1,86 @@
+"""A real Glance under all tests of this folder."""
+
+import pathlib
+import subprocess
+
+import pytest
+
+from store_lib.tests.functional.glance import places as kinds
+from store_lib.tests.functional.glance import service
+from store_lib.tests.functional.glance.client import Client
+
+_running = []
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of this folder."""
+    for item in items:
+        if pathlib.Path(__file__).parent in item.path.parents:
+            item.add_marker("functional")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Show the end of Glance's log with a test that failed."""
+    report = (yield).get_result()
+    if report.failed:
+        for glance in _running:
+            report.sections.append((f"log of {glance.folder.name}", glance.log[-6000:]))
+
+
+@pytest.fixture(scope="session")
+def installed():
+    """Make the environment of Glance, unless it is there."""
+    subprocess.run([service.TOP / "tools/glance"], check=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def database(installed, tmp_path_factory):
+    """Return the path of an empty database of Glance."""
+    return service.make_database(tmp_path_factory.mktemp("database"))
+
+
+@pytest.fixture(scope="session")
+def make_glance(database):
+    """Return a function that starts a Glance in a folder on some places; see :class:`service.Glance`."""
+
+    def make(folder, places, **options):
+        glance = service.Glance(folder, places, database, **options)
+        _running.append(glance)
+        return glance.start()
+
+    yield make
+    for glance in _running:
+        glance.stop()
+
+
+@pytest.fixture(scope="session")
+def web():
+    """Return a web server with nothing on it."""
+    server = kinds.Web()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory, web):
+    """Return the stores of the Glance that the tests share, by id; the first one is the default."""
+    folder = tmp_path_factory.mktemp("places")
+    rows = [
+        kinds.FilePlace("fast", folder / "fast", weight="7", store_description="the quick one"),
+        kinds.FilePlace("cheap", folder / "cheap"),
+        kinds.HttpPlace("web", web),
+    ]
+    return {place.store: place for place in rows}
+
+
+@pytest.fixture(scope="session")
+def glance(make_glance, tmp_path_factory, places):
+    """Return the Glance that the tests share."""
+    return make_glance(tmp_path_factory.mktemp("glance"), list(places.values()))
+
+
+@pytest.fixture(scope="session")
+def user(glance):
+    """Return an administrator of the Glance that the tests share."""
+    return Client(glance)
