@@ -74,7 +74,7 @@ class MemoryDriver(interface.Driver[MemoryAddress]):
         cfg.IntOpt("memory_store_size", default=256 * MIB, min=0, help="Most bytes that all images take together."),
     )
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"operation_timeout": 0}
-    FEATURES = ~(Feature.COPY | Feature.MOVE | Feature.ACLS)
+    FEATURES = ~(Feature.COPY | Feature.MOVE | Feature.ACLS | Feature.SIGNED_URLS)
     SCHEMES = ("memory",)
     LIMITS: ClassVar[Limits] = Limits(parallel=2, whole_max=64 * KIB, sparse=4 * KIB, ranges=True)
 
@@ -82,6 +82,11 @@ class MemoryDriver(interface.Driver[MemoryAddress]):
         super().__init__(settings, runtime)
         self.size: int = settings["memory_store_size"]
         self._state = runtime.per_process(State, lambda state: None)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of every upload."""
+        return self.LIMITS
 
     def parse(self, uri: str) -> MemoryAddress:
         """Return the address of ``memory://<store id>/<image id>``."""

@@ -1,0 +1,1 @@
+"""The checks, a module a topic; importing a module registers its behaviours."""
