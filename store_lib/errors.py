@@ -271,8 +271,15 @@ class SourceRemains(StoreLibError):
     :param record: the `store_lib.ImageRecord` of the copy.
     """
 
-    def __init__(self, message: str = "", record: Any = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str = "",
+        record: Any = None,
+        *,
+        transient: bool | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message, transient=transient, outcome=outcome)
         self.record = record
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 from oslo_config import cfg
 
 from store_lib import errors, opts
+from store_lib.copying import Copying
 from store_lib.errors import Mistake
 from store_lib.health import Health
 from store_lib.interface import Driver
 from store_lib.location import Location, redact, scheme_of
+from store_lib.record import ImageRecord
 from store_lib.registry import DriverRegistry
 from store_lib.runtime import Clock, SharedRuntime, StoreRuntime
 from store_lib.settings import register, resolve
 from store_lib.store import Store
+from store_lib.transfer.progress import ProgressFunction
 
 __all__ = ["StoreEntry", "Stores"]
 
@@ -185,6 +189,76 @@ class Stores(Mapping[str, Store]):
         if malformed is not None:
             raise malformed
         raise errors.UnknownStore(f"no store has the location {redact(place.uri)}")
+
+    # -- from store to store ------------------------------------------------------------------------------------------
+
+    def copy(
+        self,
+        location: Location | str,
+        to: str,
+        *,
+        image_id: str | None = None,
+        delete_source: bool = False,
+        verify: str = "backend",
+        context: Any = None,
+        progress: ProgressFunction | None = None,
+        cancel: threading.Event | None = None,
+    ) -> ImageRecord:
+        """Copy an image into another store, or into the same one under another id, and return the copy's record.
+
+        The backend copies by itself where both stores share one; else the bytes are read and written, holes left
+        holes. The copy becomes visible all at once or not at all; after any failure the source is as it was.
+
+        :param to: id of the store that gets the copy.
+        :param image_id: id of the copy; that of the image when None.
+        :param delete_source: delete the source once the copy is there and verified.
+        :param verify: what is to prove the copy: ``none``; ``backend``: its size, and the storage's checksum where
+            that can be compared; ``read``: it is read back. The record's `verified_by` says what did.
+        :param context: the service's own request context, handed to both drivers.
+        :param progress: called with bytes done and bytes in all, at most ten times a second.
+        :param cancel: set it to end the copy with `Cancelled`.
+        :raises Duplicate: the id is taken in the other store; the image there was not touched.
+        :raises IntegrityError: the copy is not the same image; it was removed.
+        :raises SourceRemains: the copy is there and good, and the source could not be deleted.
+        :raises BadRequest: the location does not tell the id of the image, and `image_id` was not said.
+        """
+        return Copying(
+            self.locate(location),
+            self[to],
+            location,
+            image_id=image_id,
+            delete_source=delete_source,
+            verify=verify,
+            context=context,
+            progress=progress,
+            cancel=cancel,
+        ).run()
+
+    def migrate(
+        self,
+        location: Location | str,
+        to: str,
+        *,
+        delete_source: bool = False,
+        verify: str = "backend",
+        context: Any = None,
+        progress: ProgressFunction | None = None,
+        cancel: threading.Event | None = None,
+    ) -> ImageRecord:
+        """Bring an image into another store under its own id; else as `copy`.
+
+        With `delete_source` it is moved: where both stores share a backend that can do so, without a second copy at
+        any time.
+        """
+        return self.copy(
+            location,
+            to,
+            delete_source=delete_source,
+            verify=verify,
+            context=context,
+            progress=progress,
+            cancel=cancel,
+        )
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

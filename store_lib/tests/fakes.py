@@ -10,14 +10,16 @@ import time
 from typing import Any
 
 from store_lib import errors
-from store_lib.drivers.memory import MemoryDriver
-from store_lib.interface import Download, HeapBuffers, Limits, Upload
+from store_lib.drivers.memory import MemoryAddress, MemoryDriver
+from store_lib.interface import Committed, Download, Feature, HeapBuffers, Limits, Part, Upload
 from store_lib.runtime import Clock, on_fork
 
 #: Parts by their index, as an object store has them.
 OBJECTS = Limits(part_size=1000, parallel=2, ranges=True)
 #: Parts by their offset, holes allowed.
 BLOCKS = Limits(part_size=1000, parallel=2, sparse=100, ranges=True)
+#: What a store can do whose backend copies and moves by itself.
+SHARING = MemoryDriver.FEATURES | Feature.COPY | Feature.MOVE
 
 
 class QuickClock(Clock):
@@ -108,6 +110,10 @@ class Script:
             raise error() if callable(error) else error
 
         self.act(verb, act, *numbers, after=after)
+
+    def unfail(self, verb):
+        """Let `verb` work again."""
+        self._rules = [rule for rule in self._rules if rule.verb != verb]
 
     def block(self, verb, *numbers, after=False):
         """Stop these calls at a gate, which is returned."""
@@ -229,6 +235,36 @@ class FakeUpload(Upload[Any]):
         if limits.equal_parts:
             self._expect(len({length for length, last in self._lengths.values() if not last}) < 2, "unequal parts")
 
+    def copy_part(self, source, address, index, offset, length):
+        limits = self.limits
+        self._expect(self.state == "started", f"copy_part when {self.state}")
+        self._expect(0 < length <= limits.copy_max, f"a range of {length}")
+        self._expect(limits.max_parts is None or index < limits.max_parts, f"range {index}")
+        with self._lock:
+            self._writing += 1
+            self._expect(self._writing <= limits.parallel, f"{self._writing} ranges at once")
+            self._expect(self._capacity is None or offset + length <= self._capacity, "beyond the capacity")
+
+        def act():
+            if not isinstance(source, FakeDriver):
+                raise errors.CannotMigrate("this is another kind of storage")
+            found = MemoryDriver.open(source, address, 0, None, None)
+            end = offset + length
+            if not limits.sparse:
+                data = memoryview(b"".join(found.read(offset, length)))
+                return self._inner.write_part(Part(index, offset, data, end == found.info.size))
+            for each in found.extents(offset, length):
+                if not each.hole:
+                    data = memoryview(b"".join(found.read(each.offset, each.length)))
+                    self._inner.write_part(Part(index, each.offset, data))
+            return None
+
+        try:
+            return self._script.run("copy_part", act, index=index, offset=offset, length=length)
+        finally:
+            with self._lock:
+                self._writing -= 1
+
     def write_whole(self, part):
         self._expect(self.state == "new", f"write_whole when {self.state}")
         self._expect(part.length <= self.limits.whole_max and part.last, f"write_whole of {part.length}")
@@ -296,6 +332,18 @@ class FakeDriver(MemoryDriver):
 
     def delete(self, address, ctx):
         return self.script.run("delete", lambda: MemoryDriver.delete(self, address, ctx), address=address)
+
+    def move(self, address, target, image_id, ctx):
+        def act():
+            if not isinstance(target, FakeDriver):
+                raise errors.CannotMigrate("this is another kind of storage")
+            theirs, mine = target._state.get().images, self._state.get().images
+            if image_id in theirs:
+                raise errors.Duplicate(f"image {image_id} is there already")
+            theirs[image_id] = mine.pop(address.image_id)
+            return Committed(MemoryAddress(image_id), theirs[image_id][1])
+
+        return self.script.run("move", act, image_id=image_id, ctx=ctx)
 
     def list(self, ctx):
         yield from self.script.run("list", lambda: MemoryDriver.list(self, ctx))

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from store_lib import errors
-from store_lib.interface import Address, Download, Driver, Extent, ObjectInfo
-from store_lib.runtime import GRACE, StoreRuntime
-from store_lib.transfer.plan import plan
+from store_lib.interface import Address, Download, Driver, Extent, Limits, ObjectInfo
+from store_lib.runtime import GRACE, StoreRuntime, Task
+from store_lib.transfer.plan import Plan, plan
 from store_lib.transfer.retry import Retry
 from store_lib.transfer.seam import Seam
 
-__all__ = ["ImageReader", "open_image"]
+__all__ = ["ImageReader", "ahead_memory", "open_image"]
 
 LOG = logging.getLogger(__name__)
 
@@ -85,10 +85,15 @@ class ImageReader(io.RawIOBase):
         self._rest = memoryview(b"")
         self._chunks: Iterator[bytes] | None = None
         self._name: tuple[str, str] | None = None
+        self._lent: int | None = None
 
     def named(self, store: str, location: str) -> None:
         """Say what errors of reading name: the store's id and the redacted location."""
         self._name = (store, location)
+
+    def lend(self, memory: int) -> None:
+        """Read ahead in `memory` bytes, which the caller was granted, and in no others; 0: do not read ahead."""
+        self._lent = memory
 
     def _check(self) -> None:
         if self._stop.is_set():
@@ -265,32 +270,58 @@ def _pull(stream: Iterator[bytes]) -> bytes:
         return b""
 
 
-def _ahead(reader: ImageReader, left: int) -> Iterator[bytes]:
-    """Yield the bytes of a reader, several ranges being fetched at once, or one after another without memory for that.
+def ahead_memory(driver: Driver[Any], runtime: StoreRuntime, size: int) -> int:
+    """Return the bytes that reading an image of `size` bytes ahead will take, guessed before it is opened."""
+    limits = driver.limits
+    ways = min(limits.parallel, runtime.base.parallel or limits.parallel)
+    if ways < 2 or size <= (runtime.base.part_size or limits.part_size) or not runtime.pool.limit:
+        return 0
+    return _plan(runtime, Limits(limits.part_size, parallel=limits.parallel), size).memory
+
+
+def _plan(runtime: StoreRuntime, limits: Limits, left: int) -> Plan:
+    base = runtime.base
+    share = max(runtime.budget.limit // _SHARE, base.part_size or limits.part_size)
+    return plan(left, limits, share, part_size=base.part_size, parallel=base.parallel, depth=1)
+
+
+@contextlib.contextmanager
+def _memory(reader: ImageReader, made: Plan) -> Iterator[int]:
+    """Yield the bytes that ranges read ahead may take, 0 where that would mean to wait.
 
     Waiting for memory would never end for a caller who holds it: for an upload's source, or with many readers.
     """
-    runtime = reader._runtime
-    base, limits = runtime.base, reader._download.limits
-    share = max(runtime.budget.limit // _SHARE, base.part_size or limits.part_size)
-    made = plan(left, limits, share, part_size=base.part_size, parallel=base.parallel, depth=1)
-    grant = runtime.budget.try_acquire(made.memory, 2 * made.part_size)
-    if grant is None:
-        yield from _stream(reader._download, reader._seam, reader._retry, reader._at, reader._end)
+    least = 2 * made.part_size
+    if reader._lent is not None:
+        yield min(reader._lent, made.memory) if reader._lent >= least else 0
         return
-    count = max(1, grant.size // made.part_size)
-    waiting: collections.deque[_Range] = collections.deque()
+    grant = reader._runtime.budget.try_acquire(made.memory, least)
     try:
-        for offset in range(reader._at, reader._end, made.part_size):
-            waiting.append(_Range(reader, offset, min(offset + made.part_size, reader._end)))
-            if len(waiting) >= count:
-                yield from waiting.popleft().chunks()
-        while waiting:
-            yield from waiting.popleft().chunks()
+        yield grant.size if grant else 0
     finally:
-        for each in waiting:
-            each.give_up()
-        grant.release()
+        if grant:
+            grant.release()
+
+
+def _ahead(reader: ImageReader, left: int) -> Iterator[bytes]:
+    """Yield the bytes of a reader, several ranges being fetched at once where there is memory for that."""
+    made = _plan(reader._runtime, reader._download.limits, left)
+    with _memory(reader, made) as memory:
+        count = memory // made.part_size
+        if not count:
+            yield from _stream(reader._download, reader._seam, reader._retry, reader._at, reader._end)
+            return
+        waiting: collections.deque[_Range] = collections.deque()
+        try:
+            for offset in range(reader._at, reader._end, made.part_size):
+                waiting.append(_Range(reader, offset, min(offset + made.part_size, reader._end)))
+                if len(waiting) >= count:
+                    yield from waiting.popleft().chunks()
+            while waiting:
+                yield from waiting.popleft().chunks()
+        finally:
+            for each in waiting:
+                each.give_up()
 
 
 class _Range:
@@ -299,26 +330,33 @@ class _Range:
     def __init__(self, reader: ImageReader, start: int, end: int) -> None:
         self._reader = reader
         self._span = (start, end)
-        self._got: list[bytes] = []
+        self._got: collections.deque[bytes] = collections.deque()
         self._error: BaseException | None = None
         self._wanted = True
         self._ended = threading.Event()
         self._last = reader._runtime.clock.monotonic()
-        self._task = reader._runtime.pool.submit(self._fetch)
+        self._task: Task | None = reader._runtime.pool.submit(self._fetch)
 
-    def chunks(self) -> list[bytes]:
-        """Return the bytes, fetched in this thread if no other has begun; raises what fetching them raised."""
-        if not self._ended.wait(_PATIENCE) and self._reader._runtime.pool.withdraw(self._task):
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the bytes, fetched in this thread if no other has begun; raises what fetching them raised.
+
+        Each chunk is let go of as it is given out: what was read ahead must not stay in memory after its use.
+        """
+        task, self._task = self._task, None  # it refers to this object, and only a garbage collection would find that
+        if task is not None and not self._ended.wait(_PATIENCE) and self._reader._runtime.pool.withdraw(task):
             self._fetch()
-        self._wait()
+        self._wait(task)
         if self._error is not None:
             raise self._error
-        return self._got
+        while self._got:
+            yield self._got.popleft()
 
     def give_up(self) -> None:
         """Let the range be: nobody will ask for it."""
         self._wanted = False
-        self._reader._runtime.pool.withdraw(self._task)
+        task, self._task = self._task, None
+        if task is not None:
+            self._reader._runtime.pool.withdraw(task)
 
     def _fetch(self) -> None:
         reader = self._reader
@@ -333,7 +371,7 @@ class _Range:
             self._error = error
         self._ended.set()
 
-    def _wait(self) -> None:
+    def _wait(self, task: Task | None) -> None:
         runtime = self._reader._runtime
         timeout = runtime.base.operation_timeout
         began = runtime.clock.monotonic()
@@ -341,5 +379,6 @@ class _Range:
             self._reader._check()
             quiet = runtime.clock.monotonic() - max(began, self._last)
             if timeout is not None and quiet > timeout + GRACE + runtime.base.retry_deadline:
-                runtime.pool.abandon(self._task)
+                if task is not None:
+                    runtime.pool.abandon(task)
                 raise errors.OperationTimeout(f"the storage sent nothing for {quiet:.0f} s")

@@ -76,6 +76,7 @@ class Transfer(abc.ABC):
         self._done = self._retries = 0
         self._tokens: dict[int, tuple[Part, Token]] = {}
         self._started = self._sending_commit = False
+        self._capacity: int | None = None  # once more of it was asked for
         self._committed: Committed[Any] | None = None
 
     @abc.abstractmethod
@@ -203,13 +204,14 @@ class Transfer(abc.ABC):
             return function()
         return self._runtime.guarded(function, timeout or self._runtime.base.operation_timeout)
 
-    def _room(self, upload: Upload[Any], end: int, capacity: int | None, quiet: Callable[[], bool]) -> int | None:
-        """Have the backend make room for `end` bytes where it must be asked; return the capacity.
+    def _room(self, upload: Upload[Any], end: int, quiet: Callable[[], bool] = lambda: True) -> None:
+        """Have the backend make room for `end` bytes where it must be asked.
 
         :param quiet: whether no part is on its way; waited for where the backend wants that.
         """
+        capacity = upload.limits.capacity if self._capacity is None else self._capacity
         if capacity is None or end <= capacity:
-            return capacity
+            return
         if upload.limits.quiet_reserve:
             self._flow.wait(quiet)
         timeout = upload.limits.reserve_timeout or self._runtime.base.operation_timeout
@@ -218,7 +220,7 @@ class Transfer(abc.ABC):
             with self._seam:
                 return self._call(lambda: upload.reserve(end), timeout)
 
-        return self._retry.call(reserve)
+        self._capacity = self._retry.call(reserve)
 
     def _check_cancel(self) -> None:
         if self._cancel is not None and self._cancel.is_set():

@@ -128,7 +128,7 @@ class Sender(Transfer):
             return self._commit(upload, lambda: upload.write_whole(self._part(upload.limits, 0, 0, piece)))
         self._start(upload)
         if size:
-            self._room(upload, size, upload.limits.capacity, lambda: True)
+            self._room(upload, size)
             self._flow.hold(slot, 1)
             self._write(upload, 0, 0, piece, slot)
         return self._commit_parts(upload, size)
@@ -155,10 +155,9 @@ class Sender(Transfer):
         """Send the image in parts."""
         self._start(upload)
         line = Line(lambda job: self._write(upload, *job), self._runtime.pool, self._flow, made.parallel)
-        capacity = upload.limits.capacity
         offset = 0
         for index, (slot, piece) in enumerate(self._pieces(filler, made, window)):
-            capacity = self._room(upload, offset + len(piece.data), capacity, lambda: line.idle)
+            self._room(upload, offset + len(piece.data), lambda: line.idle)
             line.put((index, offset, piece, slot))
             offset += len(piece.data)
             del slot, piece

@@ -34,9 +34,10 @@ MAY = {
         *["errors", "health", "interface", "leftovers", "location", "opts", "record", "settings"],
         *["runtime.", "transfer."],
     ],
+    "copying": ["errors", "interface", "location", "record", "store", "transfer."],
     "stores": [
-        *["errors", "health", "interface", "location", "opts", "registry", "settings", "store"],
-        "runtime.",
+        *["copying", "errors", "health", "interface", "location", "opts", "record", "registry", "settings", "store"],
+        *["runtime.", "transfer."],
     ],
 }
 
