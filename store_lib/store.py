@@ -283,6 +283,27 @@ class Store:
         LOG.info("deleted %s from store %s (%s)", Location.of(location).redacted, self.id, deleted.value)
         return deleted
 
+    def set_acls(
+        self,
+        location: Location | str,
+        *,
+        public: bool = False,
+        read_tenants: Iterable[str] = (),
+        write_tenants: Iterable[str] = (),
+        context: Any = None,
+    ) -> None:
+        """Say which other projects may use an image (feature ACLS); what was said before no longer holds.
+
+        :param public: everybody may read it.
+        :param read_tenants: ids of projects that may read it.
+        :param write_tenants: ids of projects that may change it.
+        """
+        readers, writers = tuple(read_tenants), tuple(write_tenants)
+        with self._during("set_acls", location) as address:
+            self._need(Feature.ACLS)
+            self._gate.pass_()
+            self._verb(lambda ctx: self._driver.set_acls(address, public, readers, writers, ctx), context)
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def open(

@@ -392,3 +392,27 @@ def test_split_digest():
     for wrong in ("md5", "md5:", "md5:" + "g" * 32, "md5:" + "a" * 31, "nope:aa", "", "md5:" + "٣" * 32):
         with pytest.raises(errors.UnknownDigest):
             split_digest(wrong)
+
+
+# -- access lists -----------------------------------------------------------------------------------------------------
+
+
+def test_access_lists_reach_the_driver(make_store):
+    told = []
+
+    class Granting(fakes.FakeDriver):
+        FEATURES = fakes.FakeDriver.FEATURES | Feature.ACLS
+
+        def set_acls(self, address, public, read_tenants, write_tenants, ctx):
+            told.append((address.image_id, public, read_tenants, write_tenants, ctx.caller))
+
+    store = make_store(fakes.fake(base=Granting))
+    store.add("one", b"x")
+    store.set_acls("memory://it/one", read_tenants=["a", "b"], context="whose")
+    store.set_acls("memory://it/one", public=True, write_tenants=iter(["c"]))
+    assert told == [("one", False, ("a", "b"), (), "whose"), ("one", True, (), ("c",), None)]
+
+
+def test_a_store_without_access_lists_says_so(make_store):
+    with pytest.raises(errors.NotSupported, match="'acls'"):
+        make_store().set_acls("memory://it/one", public=True)
