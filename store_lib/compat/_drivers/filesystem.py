@@ -1,0 +1,11 @@
+"""Stores of files."""
+
+from __future__ import annotations
+
+from store_lib.compat import driver
+
+__all__ = ["Store"]
+
+
+class Store(driver.Store):
+    """A store of files."""

@@ -1,0 +1,1 @@
+"""Helpers under the peer's name."""
