@@ -1,0 +1,172 @@
+"""An image on its way into an rbd store: under a name of its own until it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from store_lib import errors
+from store_lib.drivers._rbd_delete import remove_unfinished
+from store_lib.drivers._rbd_image import OpenImage, RbdDownload, open_image, write
+from store_lib.drivers._rbd_values import SNAPSHOT, TEMPORARY, RbdAddress
+from store_lib.errors import Outcome
+from store_lib.interface import MIB, Address, Committed, Driver, Leftover, ObjectInfo, Owner, Part, Token, Upload
+
+if TYPE_CHECKING:
+    from store_lib.drivers.rbd import RbdDriver
+
+__all__ = ["RbdUpload"]
+
+#: Bytes that an image of unknown size has room for at first.
+_FIRST = 64 * MIB
+
+
+class RbdUpload(Upload[RbdAddress]):
+    """Writes into an image that is named after its owner, snapshots and protects it, and renames it.
+
+    The image stays open until the end: its watcher tells others that somebody is writing.
+    """
+
+    def __init__(self, driver: RbdDriver, image_id: str, size: int | None, owner: Owner) -> None:
+        self.uuid = owner.upload
+        self._driver = driver
+        self._cluster = driver.cluster
+        self._image_id = image_id
+        self._owner = owner
+        self._temporary = TEMPORARY + owner.encode()
+        self._capacity = _FIRST if size is None else size
+        self.limits = dataclasses.replace(driver.limits, capacity=self._capacity)
+        self._most = max(1, driver.in_flight // self.limits.parallel)
+        self._handle: OpenImage | None = None
+        self._id = ""
+        self._begun = self._renaming = False
+        self._committed: Committed[RbdAddress] | None = None
+        self._lock = threading.Lock()
+        self._source: RbdDownload | None = None
+
+    def start(self) -> None:
+        """Make the image under the name of its owner, and open it."""
+        self._begun = True
+        with self._cluster.pool() as pool:
+            with contextlib.suppress(pool.rbd.ImageExists):  # by a try of this very upload
+                pool.images.create(
+                    pool.ioctx, self._temporary, self._capacity, old_format=False, **self._driver.creation(pool)
+                )
+            self._handle = open_image(self._cluster, self._temporary)
+            with self._handle.use() as image:
+                self._id = image.id()
+
+    @contextlib.contextmanager
+    def _image(self) -> Iterator[Any]:
+        if self._handle is None:
+            raise errors.BackendError("the upload has not begun, or has ended")
+        with self._handle.use() as image:
+            yield image
+
+    def reserve(self, at_least: int) -> int:
+        """Let the image grow, to twice its size at least, so that this happens rarely."""
+        capacity = max(at_least, 2 * self._capacity)
+        with self._image() as image:
+            image.resize(capacity)
+        self._capacity = capacity
+        return capacity
+
+    def write_part(self, part: Part) -> Token:
+        """Write the bytes at their place."""
+        if self._handle is None:
+            raise errors.BackendError("the upload has not begun, or has ended")
+        with self._cluster.pool() as pool:
+            write(pool.rbd, self._handle, part.data, part.offset, self._most)
+        return None
+
+    def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> Token:
+        """Copy from another store of the same cluster: only what was written there, and without a look at it.
+
+        RADOS moves no bytes between pools by itself; they pass through this process once, in large requests.
+        """
+        opened = self._open_source(source, address)
+        if self._handle is None:
+            raise errors.BackendError("the upload has not begun, or has ended")
+        at = offset
+        with self._cluster.pool() as pool:
+            for extent in opened.extents(offset, length):
+                if extent.hole:
+                    continue
+                at = extent.offset
+                for chunk in opened.read(extent.offset, extent.length):
+                    write(pool.rbd, self._handle, memoryview(chunk), at, self._most)
+                    at += len(chunk)
+        return None
+
+    def _open_source(self, source: Driver[Any], address: Address) -> RbdDownload:
+        with self._lock:
+            if self._source is None:
+                self._source = self._driver.open_other(source, address)
+            return self._source
+
+    def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[RbdAddress]:
+        """Trim, snapshot and protect the image, then give it its name; each step may be repeated."""
+        with self._cluster.pool() as pool, self._image() as image:
+            if image.size() != size:
+                image.resize(size)
+            image.flush()
+            with contextlib.suppress(pool.rbd.ImageExists):
+                image.create_snap(SNAPSHOT)
+            if not image.is_protected_snap(SNAPSHOT):
+                image.protect_snap(SNAPSHOT)
+            self._renaming = True
+            try:
+                pool.images.rename(pool.ioctx, self._temporary, self._image_id)
+            except pool.rbd.ImageExists as error:
+                raise self._taken() from error
+            except pool.rbd.Error as error:
+                # Whatever it says: the new name may stand for the image by now.
+                problem = f"renaming the image failed half-way: {error}"
+                raise errors.StoreUnavailable(problem, outcome=Outcome.UNKNOWN) from error
+            return self._done(size)
+
+    def _taken(self) -> errors.StoreLibError:
+        with self._cluster.pool() as pool:
+            if pool.taken(self._image_id):
+                return errors.Duplicate(f"image {self._image_id} is there already")
+        # The name stood for an image that is gone, and is free now.
+        return errors.StoreUnavailable("the name was still held by what is left of another image")
+
+    def _done(self, size: int) -> Committed[RbdAddress]:
+        address = RbdAddress(self._cluster.fsid, self._image_id, SNAPSHOT)
+        self._committed = Committed(address, ObjectInfo(size))
+        return self._committed
+
+    def outcome(self) -> Committed[RbdAddress] | None:
+        """Look which image the name stands for; a renaming that was cut off half-way is completed."""
+        if not self._renaming:
+            return None
+        with self._cluster.pool() as pool, self._image() as image:
+            if pool.id_of(self._image_id) != self._id:
+                return None
+            if pool.name_of(self._id) != self._image_id:
+                pool.list_as(self._id, self._temporary, self._image_id)
+            pool.forget_name(self._id, self._temporary)
+            return self._done(image.size())
+
+    def abort(self) -> Sequence[Leftover]:
+        """Remove the unfinished image; a committed one, and one of which that can't be told, is only let go of."""
+        try:
+            if self._source is not None:
+                self._source.close()
+            if self._committed is None and self._renaming:
+                self.outcome()
+            if self._handle is not None:
+                self._handle.close()
+            if self._begun and self._committed is None:
+                remove_unfinished(self._cluster, self._temporary)
+        except Exception as error:
+            if self._driver.translate(error) is None and not isinstance(error, errors.StoreLibError):
+                raise  # a bug
+            if self._handle is not None:
+                self._handle.close()
+            return (Leftover("unfinished image", self._temporary, self._owner),)
+        return ()
