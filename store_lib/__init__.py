@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from store_lib.health import Health
     from store_lib.interface import Capacity, Checksum, Deletion, Feature, Leftover, ObjectInfo, Status
     from store_lib.location import Location, redact
+    from store_lib.policy import CheckedLocation, LegacyLocation, legacy_locations, validate_location
     from store_lib.record import ImageRecord
     from store_lib.store import ListedImage, Store, SweepResult
     from store_lib.stores import Stores
@@ -103,6 +104,12 @@ _HOMES = {
         "Location",
         "redact",
     ),
+    "store_lib.policy": (
+        "CheckedLocation",
+        "LegacyLocation",
+        "legacy_locations",
+        "validate_location",
+    ),
     "store_lib.record": ("ImageRecord",),
     "store_lib.store": (
         "ListedImage",
@@ -124,6 +131,7 @@ __all__ = [
     "Cancelled",
     "CannotMigrate",
     "Capacity",
+    "CheckedLocation",
     "Checksum",
     "CommitUnknown",
     "ConfigurationError",
@@ -140,6 +148,7 @@ __all__ = [
     "InUse",
     "IntegrityError",
     "Leftover",
+    "LegacyLocation",
     "ListedImage",
     "Location",
     "Mistake",
@@ -162,7 +171,9 @@ __all__ = [
     "TooManyRedirects",
     "UnknownDigest",
     "UnknownStore",
+    "legacy_locations",
     "redact",
+    "validate_location",
 ]
 
 

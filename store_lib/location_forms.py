@@ -20,6 +20,7 @@ from store_lib import errors
 from store_lib.location import redact, scheme_of
 
 __all__ = [
+    "SCHEMES",
     "CinderForm",
     "Credentials",
     "FileForm",
@@ -344,6 +345,10 @@ _FORMS: dict[str, type[Form]] = {
     for form in (FileForm, HttpForm, RbdForm, S3Form, SwiftForm, CinderForm, VsphereForm)
     for scheme in form.SCHEMES
 }
+
+
+#: Schemes of all forms.
+SCHEMES = frozenset(_FORMS)
 
 
 def parse(uri: str) -> Form:

@@ -18,6 +18,7 @@ Table = Sequence[tuple[type[errors.StoreLibError], type[Exception]]]
 
 #: For every operation, after its own table; the first class that fits counts.
 _COMMON: Table = (
+    (errors.TooManyRedirects, peer.MaxRedirectsExceeded),
     (errors.NotFound, peer.NotFound),
     (errors.Duplicate, peer.Duplicate),
     (errors.InUse, peer.InUseByStore),
