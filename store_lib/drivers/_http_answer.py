@@ -34,16 +34,18 @@ class Version:
     """What tells two versions of a resource apart.
 
     :param etag: strong entity tag, None without one.
-    :param modified: text of Last-Modified where it is sure to differ from that of another version.
+    :param modified: text of Last-Modified, None without one.
+    :param sure: whether `modified` surely differs from that of another version.
     """
 
     etag: str | None
     modified: str | None
+    sure: bool
 
     @property
     def pin(self) -> str | None:
         """The value of If-Range that holds a request to this version; None where nothing does."""
-        return self.etag or self.modified
+        return self.etag or (self.modified if self.sure else None)
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Version:
@@ -52,13 +54,15 @@ class Version:
         modified = headers.get("Last-Modified", "").strip()
         changed, now = _date(modified), _date(headers.get("Date", ""))
         sure = changed is not None and now is not None and now - changed >= _RESOLUTION
-        return cls(etag if etag.startswith('"') else None, modified if sure else None)
+        return cls(etag if etag.startswith('"') else None, modified or None, sure)
 
-    def differs(self, other: Version) -> bool:
-        """Return whether another answer surely is of another version."""
-        if self.etag and other.etag:
-            return self.etag != other.etag
-        return bool(self.modified and other.modified and self.modified != other.modified)
+    def holds(self, other: Version, vouched: bool) -> bool:
+        """Return whether a later answer is of this version.
+
+        :param vouched: the server itself compared (If-Range), and may leave the headers out.
+        """
+        mine, theirs = (self.etag, other.etag) if self.etag else (self.modified, other.modified)
+        return mine == theirs or (vouched and theirs is None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Span:
 
     :param start: offset of the first one in the image.
     :param end: offset behind the last one.
-    :param ranged: whether the server serves ranges of this image.
+    :param ranged: whether the server took the request for a range for one.
     :param info: of the whole image.
     """
 

@@ -186,12 +186,12 @@ def error_of(error: BaseException) -> errors.StoreLibError | None:
     if isinstance(error, exceptions.SSLError) and isinstance(inner, ssl.SSLCertVerificationError):
         problem = f"the server's certificate is not trusted: {inner.verify_message}; see https_ca_certificates_file"
         return errors.StoreUnavailable(problem, transient=False)
-    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
-        return errors.OperationTimeout("the server did not answer in time")
     if isinstance(error, exceptions.NameResolutionError):
         return errors.StoreUnavailable("the server's name cannot be resolved")
     if isinstance(error, exceptions.NewConnectionError):
         return errors.StoreUnavailable("the server cannot be reached")
+    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
+        return errors.OperationTimeout("the server did not answer in time")
     if isinstance(error, exceptions.ProxyError):
         return errors.StoreUnavailable("the proxy cannot be reached, or refuses to connect to the server")
     if isinstance(error, (exceptions.ProtocolError, exceptions.SSLError, OSError)):

@@ -33,23 +33,23 @@ class Answer:
         self._response = response
 
     def chunks(self, length: int) -> Iterator[bytes]:
-        """Yield the first `length` bytes.
+        """Yield the first `length` bytes, as they come.
 
         :raises IntegrityError: the body is longer than its headers say.
         """
         whole = self.span.start + length == self.span.end
         left = length
         while left:
-            if left == 1 and whole:
+            if whole and left == 1:
                 self._check_end()
             # The last byte apart: as long as it is there, the connection is still this answer's.
-            chunk = self._response.read(min(_CHUNK, left - 1 if whole and left > 1 else left))
+            chunk = self._response.read1(min(_CHUNK, left - 1 if whole and left > 1 else left))
             if not chunk:
                 raise errors.StoreUnavailable("the connection to the server broke off")
             left -= len(chunk)
+            if whole and not left and self._response.read1(1):  # in chunks: only their end tells
+                raise _longer()
             yield chunk
-        if whole and self._response.read(1):  # chunked: only the end of the body tells
-            raise _longer()
 
     def _check_end(self) -> None:
         """See that nothing came behind the last byte, which must not be taken for an answer to the next request."""
@@ -115,6 +115,7 @@ class HttpDownload(Download):
         self._served = first.place
         self._ctx = ctx
         self._version = first.span.version
+        self._start = first.span.start
         self._answer: Answer | None = first
         self._fresh = True
         self._closed = False
@@ -126,7 +127,10 @@ class HttpDownload(Download):
         """Yield the bytes from the answer that is open, else from a new one."""
         answer = self._first(offset, length) or self._again(offset, length)
         try:
-            yield from answer.chunks(length)
+            for chunk in answer.chunks(length):
+                if self._closed:  # what an interrupted connection gives is of no worth
+                    raise errors.Cancelled("the image was closed")
+                yield chunk
         finally:
             answer.close()
 
@@ -142,9 +146,15 @@ class HttpDownload(Download):
         return None
 
     def _again(self, offset: int, length: int) -> Answer:
+        if offset != self._start and not self.limits.ranges:
+            problem = "the server gives nothing that tells two versions of the image apart: read it from its beginning"
+            raise errors.StoreUnavailable(problem, transient=False)
         answer = self._asked(offset, length)
         try:
-            self._check_same(answer.span, offset + length)
+            span = answer.span
+            vouched = span.ranged and self._version.pin is not None
+            if not self._version.holds(span.version, vouched) or span.info.size != self.info.size:
+                raise _changed()
             with self._lock:
                 if self._closed:
                     raise errors.Cancelled("the image was closed")
@@ -155,23 +165,21 @@ class HttpDownload(Download):
             raise
 
     def _asked(self, offset: int, length: int) -> Answer:
-        pin = self._version.pin
         served, self._served = self._served, self._place
-        if served != self._place:
-            with contextlib.suppress(errors.Forbidden, errors.NotFound):  # what redirects lead to may have moved on
-                answer = ask(self._client, served, offset, length, self._ctx, pin)
-                self._served = served
-                return answer
         try:
-            answer = ask(self._client, self._place, offset, length, self._ctx, pin)
-        except (errors.NotSupported, UselessRange) as error:  # the pin made the server send the whole of another one
-            raise _changed() from error
+            answer = self._from(served, offset, length)
+        except (errors.Forbidden, errors.NotFound):
+            if served == self._place:
+                raise
+            answer = self._from(self._place, offset, length)  # what redirects led to has moved on
         self._served = answer.place
         return answer
 
-    def _check_same(self, span: Span, end: int) -> None:
-        if self._version.differs(span.version) or span.info.size != self.info.size or span.end < end:
-            raise _changed()
+    def _from(self, place: HttpForm, offset: int, length: int) -> Answer:
+        try:
+            return ask(self._client, place, offset, length, self._ctx, self._version.pin)
+        except (errors.NotSupported, UselessRange) as error:  # with If-Range: that version is no more
+            raise _changed() from error
 
     def close(self) -> None:
         """Close the connection; a read in another thread ends."""

@@ -1,0 +1,1 @@
+"""Tests of the http store against real servers."""
