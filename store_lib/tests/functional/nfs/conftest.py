@@ -1,0 +1,150 @@
+"""Stores on real NFS shares, inside the guest (``tools/run-tests nfs``, or ``tools/guest run -- .venv/bin/python -m
+pytest store_lib/tests/functional/nfs``)."""
+
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+from store_lib.tests import support
+from store_lib.tests.relay import Relay
+
+TOP = pathlib.Path(__file__).resolve().parents[4]
+SERVER = TOP / "tools/guest.d/nfs-server"
+ROOT = pathlib.Path("/nfsroot")
+#: Seconds for one call to the server, in tests where it does not answer.
+TIMEOUT = 3.0
+
+
+def pytest_collection_modifyitems(items):
+    if "GUEST" in os.environ:
+        return
+    for item in items:
+        if pathlib.Path(__file__).parent in pathlib.Path(item.fspath).parents:
+            item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/run-tests nfs"))
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def mounted():
+    """Return the mount points of NFS."""
+    lines = pathlib.Path("/proc/mounts").read_text().splitlines()
+    return [line.split()[1] for line in lines if line.split()[2] in ("nfs", "nfs4")]
+
+
+def server(action):
+    """Have the NFS server start or stop."""
+    run(SERVER, action)
+
+
+def mount(share, point, options="vers=4.2"):
+    """Mount a share."""
+    run("mount", "-t", "nfs", "-o", options, f"127.0.0.1:{share.export}", str(point))
+
+
+def unmount(point):
+    """Unmount behind the back of who still has it open."""
+    run("umount", "-l", str(point))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _served():
+    server("up")
+
+
+@pytest.fixture(autouse=True)
+def _unmount(_served):
+    yield
+    for point in reversed(mounted()):
+        subprocess.run(["umount", "-f", "-l", point], check=False)
+
+
+class Share:
+    """A directory that is served.
+
+    :ivar folder: where it is on the server.
+    :ivar export: its path for clients.
+    """
+
+    _number = 0
+
+    def __init__(self, parent="rw"):
+        Share._number += 1
+        self.export = f"/{parent}/{Share._number}" if parent in ("rw", "other") else f"/{parent}"
+        self.folder = ROOT / self.export.strip("/")
+        self.folder.mkdir(exist_ok=True)
+
+    @property
+    def names(self):
+        """What lies in it, the marker not."""
+        return [name for name in support.names(self.folder) if name != ".store_lib"]
+
+
+@pytest.fixture
+def make_share():
+    """Return a function that makes a share on the server."""
+    return Share
+
+
+@pytest.fixture
+def make_nfs(make_stores, tmp_path):
+    """Return a function that makes a store on a share, mounted and marked.
+
+    The share is mounted here and the store only verifies it, which takes less time, or by the store with `by_store`.
+    """
+
+    def make(share, version="4.2", *, prepare=True, by_store=False, kind="nfs", threads=None, **options):
+        point = tmp_path / "mnt"
+        if not by_store and kind == "nfs" and "nfs_mount" not in options:
+            point = tmp_path / f"mnt{len(mounted())}"
+            point.mkdir()
+            lock = "nolock" if version == "3" else ""
+            words = [f"vers={version}", lock, options.get("nfs_mount_options", "")]
+            mount(share, point, ",".join(filter(None, words)))
+            options["nfs_mount"] = "false"
+        own = {
+            "nfs_host": "127.0.0.1",
+            "nfs_export": share.export,
+            "nfs_version": version,
+            "nfs_mount_options": "nolock" if version == "3" else "",
+            "nfs_mount_point_base": point,
+            "filesystem_store_timeout": 20,
+            "retry_attempts": 1,
+            "probe_interval": 0,
+            "probe_timeout": 30,
+        }
+        options = {name: value for name, value in {**own, **options}.items() if value not in (None, "")}
+        lines = ["[DEFAULT]", f"enabled_backends = it:{kind}", "[it]", *(f"{k} = {v}" for k, v in options.items())]
+        store = make_stores("\n".join(lines) + "\n", threads=threads)["it"]
+        if prepare:
+            store.initialise()
+        return store
+
+    return make
+
+
+@pytest.fixture
+def relay():
+    """A relay in front of the server; the store reaches the server through its port."""
+    with Relay(2049) as made:
+        yield made
+
+
+@pytest.fixture
+def watch():
+    """Return a function that runs something that must fail within a time, and returns the error and prints both."""
+
+    def watched(function, within, expected):
+        began = time.monotonic()
+        with pytest.raises(expected) as raised:
+            function()
+        took = time.monotonic() - began
+        print(f"{took:6.2f} s  {type(raised.value).__name__}: {raised.value}")
+        assert took < within, f"it took {took:.2f} s"
+        return raised.value
+
+    return watched

@@ -1,0 +1,236 @@
+"""Shares that go away: unmounted, replaced, stale, and servers that are dead, hung or out of reach."""
+
+import os
+import shutil
+import threading
+import time
+
+import psutil
+import pytest
+
+from store_lib import Status, errors
+from store_lib.tests import support
+from store_lib.tests.functional.nfs.conftest import TIMEOUT, mount, mounted, run, server, unmount
+
+MIB = 1024 * 1024
+#: What ending a call may take beyond its deadline: helpers are killed and reaped, and the guest is slow.
+SLACK = 5.0
+
+
+class Slow:
+    """A source that does something in the middle."""
+
+    def __init__(self, data, action):
+        self._pieces = list(support.pieces(data, MIB))
+        self._action = action
+
+    def __iter__(self):
+        for number, piece in enumerate(self._pieces):
+            if number == len(self._pieces) // 2:
+                self._action()
+            yield piece
+
+
+def helpers():
+    """Return the helper processes that live."""
+    found = []
+    for child in psutil.Process().children():
+        try:
+            if any("_helper_main" in word for word in child.cmdline()) and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+# -- the mount goes away ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_unmounted_behind_the_back_nothing_lands_in_the_directory_below(make_share, make_nfs, watch, when):
+    share = make_share()
+    store = make_nfs(share)
+    kept = store.add("image-1", b"x")
+    (point,) = mounted()
+    if when == "before":
+        unmount(point)
+        source = b"y"
+    else:
+        source = Slow(support.payload(16 * MIB), lambda: unmount(point))
+    watch(lambda: store.add("image-2", source), TIMEOUT + SLACK, errors.StoreUnavailable)
+    assert os.listdir(point) == []
+    assert share.names == ["image-1"]
+    watch(lambda: store.stat(kept.location), SLACK, errors.StoreUnavailable)
+    watch(lambda: store.delete(kept.location), SLACK, errors.StoreUnavailable)
+    mount(share, point)
+    assert support.content(store, kept.location) == b"x"
+    store.add("image-3", b"z")
+    assert share.names == ["image-1", "image-3"]
+
+
+def test_another_share_mounted_over_it_during_an_add(make_share, make_nfs, watch):
+    share, other = make_share(), make_share()
+    store = make_nfs(share)
+    (point,) = mounted()
+
+    def replace():
+        unmount(point)
+        mount(other, point)
+
+    watch(lambda: store.add("image-1", Slow(support.payload(16 * MIB), replace)), SLACK * 2, errors.StoreUnavailable)
+    assert support.names(other.folder) == []
+    assert share.names == []
+
+
+def test_a_local_file_system_mounted_over_it_is_noticed(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share)
+    (point,) = mounted()
+    run("mount", "-t", "tmpfs", "none", point)
+    try:
+        watch(lambda: store.add("image-1", b"x"), SLACK * 2, errors.StoreUnavailable)
+        assert os.listdir(point) == []
+        assert share.names == []
+    finally:
+        unmount(point)
+    store.add("image-1", b"x")
+
+
+def test_a_stale_share_is_an_error_and_comes_back_by_a_mount_of_its_own(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share, by_store=True, nfs_mount_options="actimeo=1")
+    record = store.add("image-1", b"x")
+    marker = (share.folder / ".store_lib").read_text()
+    shutil.rmtree(share.folder)
+    time.sleep(1.5)  # what is remembered of attributes
+    share.folder.mkdir()
+    (share.folder / ".store_lib").write_text(marker)
+    (share.folder / "image-1").write_bytes(b"x")
+    print(store.probe())
+    support.until(lambda: store.probe().status is Status.UP, 60)
+    assert support.content(store, record.location) == b"x"
+    store.add("image-2", b"y")
+    assert share.names == ["image-1", "image-2"]
+
+
+def test_a_stale_share_of_the_operators_is_an_error_and_no_missing_image(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share, nfs_mount_options="actimeo=1")
+    record = store.add("image-1", b"x")
+    shutil.rmtree(share.folder)
+    share.folder.mkdir()
+    watch(lambda: store.delete(record.location), TIMEOUT + SLACK, errors.StoreUnavailable)
+    watch(lambda: store.add("image-2", b"y"), TIMEOUT + SLACK, errors.StoreUnavailable)
+    assert store.probe().status is Status.DOWN
+
+
+# -- the server goes away -----------------------------------------------------------------------------------------------
+
+
+def through(relay, make_nfs, share, version="4.2", **options):
+    """Make a store that reaches the server by a relay."""
+    words = f"port={relay.port}"
+    return make_nfs(
+        share, version, nfs_mount_options=words, filesystem_store_timeout=TIMEOUT, operation_timeout=TIMEOUT, **options
+    )
+
+
+@pytest.mark.parametrize("version", ["3", "4.2"])
+def test_a_hung_server_fails_calls_in_time_and_is_back_when_it_is(make_share, make_nfs, relay, watch, version):
+    share = make_share()
+    store = through(relay, make_nfs, share, version)
+    kept = store.add("image-1", b"x")
+    relay.set(stall=True)
+    watch(lambda: store.add("image-2", b"y"), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+    watch(lambda: support.content(store, kept.location), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+    watch(lambda: store.delete(kept.location), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+    found = store.probe()
+    print(found)
+    assert found.status is Status.DOWN
+    assert "does not answer" in found.reason
+    relay.set(stall=False)
+    support.until(lambda: store.probe().status is Status.UP, 90)
+    assert support.content(store, kept.location) == b"x"
+    store.add("image-3", b"z")
+    assert {"image-1", "image-3"} <= set(share.names)
+
+
+def test_a_server_that_hangs_in_the_middle_of_an_add(make_share, make_nfs, relay, watch):
+    share = make_share()
+    store = through(relay, make_nfs, share)
+    source = Slow(support.payload(32 * MIB), lambda: relay.set(stall=True))
+    watch(lambda: store.add("image-1", source), 3 * TIMEOUT + SLACK, errors.StoreUnavailable)
+    relay.set(stall=False)
+    support.until(lambda: store.probe().status is Status.UP, 90)
+    support.until(lambda: store.sweep(older_than=0) and share.names == [], 60)
+
+
+def test_a_killed_server_is_told_from_a_broken_mount(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share, filesystem_store_timeout=TIMEOUT)
+    kept = store.add("image-1", b"x")
+    server("stop")
+    try:
+        watch(lambda: store.add("image-2", b"y"), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+        found = store.probe()
+        print(found)
+        assert (found.status, found.details["server"]) == (Status.DOWN, "down")
+    finally:
+        server("start")
+    support.until(lambda: store.probe().status is Status.UP, 90)
+    assert support.content(store, kept.location) == b"x"
+    store.add("image-3", b"z")
+
+
+def test_a_server_out_of_reach(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share, filesystem_store_timeout=TIMEOUT)
+    kept = store.add("image-1", b"x")
+    run("ip", "link", "set", "lo", "down")
+    try:
+        watch(lambda: store.add("image-2", b"y"), 3 * TIMEOUT + SLACK, errors.StoreUnavailable)
+        assert store.probe().status is Status.DOWN
+    finally:
+        run("ip", "link", "set", "lo", "up")
+    support.until(lambda: store.probe().status is Status.UP, 90)
+    assert support.content(store, kept.location) == b"x"
+
+
+def test_a_hundred_calls_to_a_hung_server_all_end_and_leave_nothing(make_share, make_nfs, relay):
+    share = make_share()
+    store = through(relay, make_nfs, share, probe_interval=600)
+    kept = store.add("image-1", b"x")
+    threads = threading.active_count()
+    relay.set(stall=True)
+    took, ended = [], []
+
+    def call(number):
+        began = time.monotonic()
+        try:
+            store.stat(kept.location) if number % 2 else support.content(store, kept.location)
+        except errors.StoreUnavailable as error:
+            ended.append(error)
+        took.append(time.monotonic() - began)
+
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(100)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(120)
+    print(f"{len(ended)} of {len(took)} calls failed, the longest after {max(took):.2f} s")
+    assert (len(took), len(ended)) == (100, 100)
+    # A hundred threads on the guest's one processor: each looks late.
+    assert max(took) < TIMEOUT + 1 + SLACK
+    relay.set(stall=False)
+    support.until(lambda: store.probe().status is Status.UP, 90)
+    assert support.content(store, kept.location) == b"x"
+    store.close()
+    support.until(lambda: not helpers(), 30)
+    support.until(lambda: threading.active_count() <= threads, 30)
+
+
+def test_a_mount_of_a_dead_server_fails_in_time(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share, by_store=True, prepare=False, nfs_mount_options="port=9", filesystem_store_timeout=TIMEOUT)
+    watch(lambda: store.add("image-1", b"x"), TIMEOUT + 30, errors.StoreUnavailable)
+    assert mounted() == []

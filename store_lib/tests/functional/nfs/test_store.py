@@ -1,0 +1,196 @@
+"""What an NFS store does while all is well, and whom it refuses."""
+
+import json
+import pathlib
+
+import pytest
+
+from store_lib import Status, errors
+from store_lib.tests import support
+from store_lib.tests.functional.nfs.conftest import mount, mounted, unmount
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("version", ["3", "4.2"])
+def test_an_image_is_stored_on_the_share_and_comes_back(make_share, make_nfs, version):
+    share = make_share()
+    store = make_nfs(share, version)
+    data = support.payload(5 * MIB + 17)
+    record = store.add("image-1", iter(support.pieces(data)))
+    assert record.location.uri == f"nfs://127.0.0.1{share.export}/image-1"
+    assert share.names == ["image-1"]
+    assert (share.folder / "image-1").read_bytes() == data
+    assert support.content(store, record.location) == data
+    with store.open(record.location, 4 * MIB, 100) as reader:
+        assert reader.read() == data[4 * MIB : 4 * MIB + 100]
+    assert [each.id for each in store.list()] == ["image-1"]
+    assert store.stat(record.location).size == len(data)
+    with pytest.raises(errors.Duplicate):
+        store.add("image-1", b"other")
+    store.delete(record.location)
+    assert share.names == []
+    with pytest.raises(errors.NotFound):
+        store.stat(record.location)
+
+
+def test_it_mounts_what_the_options_say(make_share, make_nfs):
+    share = make_share()
+    store = make_nfs(share, by_store=True, nfs_mount_options="soft,timeo=50")
+    found = store.probe()
+    print(found)
+    assert found.status is Status.UP
+    assert found.details["share"] == f"127.0.0.1:{share.export}"
+    options = found.details["options"].split(",")
+    assert {"vers=4.2", "soft", "timeo=50", "lookupcache=pos"} <= set(options)
+    assert found.details["mounted_at"] in mounted()
+    assert json.loads(found.details["marker"])["share"]
+    (shown,) = store.describe()["shares"]
+    assert (shown["host"], shown["export"], shown["version"]) == ("127.0.0.1", share.export, "4.2")
+    assert store.capacity().free > 0
+
+
+def test_a_share_without_marker_is_refused_and_never_marked_by_itself(make_share, make_nfs, watch):
+    share = make_share()
+    store = make_nfs(share, prepare=False)
+    error = watch(lambda: store.add("image-1", b"x"), 20, errors.StoreUnavailable)
+    assert "store init" in str(error)
+    assert support.names(share.folder) == []
+    assert "marked" in store.initialise()
+    assert "already" in store.initialise()
+    store.add("image-1", b"x")
+    assert support.names(share.folder) == [".store_lib", "image-1"]
+
+
+def test_an_operators_mount_is_verified_and_never_made(make_share, make_nfs, tmp_path, watch):
+    share = make_share()
+    point = tmp_path / "operators"
+    point.mkdir()
+    store = make_nfs(share, prepare=False, nfs_mount="false", nfs_mount_point_base=point)
+    error = watch(lambda: store.add("image-1", b"x"), 20, errors.StoreUnavailable)
+    assert "is not mounted" in str(error)
+    assert (support.names(point), mounted()) == ([], [])
+    mount(share, point)
+    store.initialise()
+    store.add("image-1", b"x")
+    assert share.names == ["image-1"]
+
+
+def test_another_share_in_its_place_is_refused(make_share, make_nfs, tmp_path, watch):
+    share, other = make_share(), make_share()
+    point = tmp_path / "operators"
+    point.mkdir()
+    mount(other, point)
+    store = make_nfs(share, prepare=False, nfs_mount="false", nfs_mount_point_base=point)
+    watch(lambda: store.add("image-1", b"x"), 20, errors.StoreUnavailable)
+    assert support.names(other.folder) == []
+
+
+def test_the_same_export_with_other_content_is_refused(make_share, make_nfs, watch):
+    share, other = make_share(), make_share()
+    make_nfs(other)
+    store = make_nfs(share, by_store=True)
+    store.add("image-1", b"x")
+    (share.folder / ".store_lib").write_text((other.folder / ".store_lib").read_text())
+    unmount(mounted()[-1])
+    error = watch(lambda: store.add("image-2", b"x"), 20, errors.StoreUnavailable)
+    assert "another share than before" in str(error)
+    assert share.names == ["image-1"]
+
+
+def test_a_read_only_export_is_read_only(make_share, make_nfs, watch):
+    share = make_share("ro")
+    (share.folder / ".store_lib").write_text("{}")
+    (share.folder / "image-1").write_bytes(b"abc")
+    store = make_nfs(share, prepare=False)
+    found = store.probe()
+    print(found)
+    assert found.status is Status.READ_ONLY
+    uri = f"nfs://127.0.0.1{share.export}/image-1"
+    assert support.content(store, uri) == b"abc"
+    watch(lambda: store.add("image-2", b"x"), 20, errors.StoreLibError)
+    watch(lambda: store.delete(uri), 20, errors.StoreLibError)
+    assert (share.folder / "image-1").read_bytes() == b"abc"
+
+
+def test_squashed_root_cannot_write_and_is_told_so(make_share, make_nfs, watch):
+    share = make_share("squash")
+    (share.folder / ".store_lib").write_text("{}")
+    store = make_nfs(share, prepare=False)
+    found = store.probe()
+    print(found)
+    assert found.status is Status.READ_ONLY
+    watch(lambda: store.add("image-2", b"x"), 20, errors.StoreLibError)
+    assert share.names == []
+
+
+@pytest.mark.parametrize(("version", "size"), [("4.2", 8 * MIB), ("4.2", None), ("3", 8 * MIB)])
+def test_a_full_share_fails_the_add_and_keeps_nothing(make_share, make_nfs, watch, version, size):
+    # Every write succeeds, into memory of this machine: only the flush tells, or at 4.2 the room taken beforehand.
+    share = make_share("small")
+    store = make_nfs(share, version)
+    data = support.payload(8 * MIB)
+    watch(lambda: store.add("image-1", iter(support.pieces(data)), size), 30, errors.StoreFull)
+    support.until(lambda: share.names == [])
+    record = store.add("image-2", data[: 2 * MIB])
+    assert support.content(store, record.location) == data[: 2 * MIB]
+    store.delete(record.location)
+
+
+def test_several_shares_from_a_file_of_their_own(make_share, make_stores, tmp_path):
+    heavy, light = make_share("small"), make_share()
+    file = tmp_path / "shares.ini"
+    sections = [
+        f"[{name}]\nhost = 127.0.0.1\nexport = {share.export}\nversion = 4.2\nmount_point_base = {tmp_path}/mnt\n"
+        f"weight = {weight}\n"
+        for name, share, weight in (("light", light, 1), ("heavy", heavy, 10))
+    ]
+    file.write_text("".join(sections))
+    text = f"[DEFAULT]\nenabled_backends = it:nfs\n[it]\nnfs_store_config_file = {file}\n"
+    store = make_stores(text)["it"]
+    store.initialise()
+    small = store.add("small", support.payload(MIB))
+    large = store.add("large", support.payload(8 * MIB), 8 * MIB)
+    assert (heavy.names, light.names) == (["small"], ["large"])
+    assert {each.id for each in store.list()} == {"small", "large"}
+    for record in (small, large):
+        assert support.content(store, record.location)
+        store.delete(record.location)
+
+
+def test_a_file_store_whose_directory_is_a_share(make_share, make_nfs, tmp_path):
+    share = make_share()
+    folder = tmp_path / "images"
+    options = {
+        "filesystem_is_nfs_configured": "true",
+        "filesystem_nfs_host": "127.0.0.1",
+        "filesystem_nfs_share_path": share.export,
+        "filesystem_nfs_mount_options": "vers=4.2",
+        "filesystem_store_datadir": folder,
+        "nfs_host": None,
+        "nfs_export": None,
+        "nfs_version": None,
+        "nfs_mount_point_base": None,
+    }
+    store = make_nfs(share, kind="file", **options)
+    record = store.add("image-1", support.payload(MIB))
+    assert record.location.uri == f"file://{folder}/image-1"
+    assert share.names == ["image-1"]
+    assert support.content(store, record.location) == support.payload(MIB)
+    unmount(folder)
+    assert support.names(folder) == []
+    record = store.add("image-2", b"x")  # mounted again
+    assert share.names == ["image-1", "image-2"]
+    assert pathlib.Path(folder, "image-2").read_bytes() == b"x"
+
+
+def test_what_a_dead_process_left_on_a_share_is_swept(make_share, make_nfs):
+    share = make_share()
+    store = make_nfs(share)
+    name = ".store_lib-" + "0" * 32 + "-" + "1" * 32 + "-1-2-3-elsewhere"
+    (share.folder / name).write_bytes(b"part")
+    (found,) = store.leftovers()
+    assert (found.kind, found.owner.host) == ("temporary file", "elsewhere")
+    assert store.sweep().removed == []
+    assert len(store.sweep(older_than=0).removed) == 1
+    assert share.names == []
