@@ -46,6 +46,9 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: What a store that the operator made read-only does not offer.
+_CHANGES = Feature.WRITE | Feature.DELETE | Feature.ACLS | Feature.COPY | Feature.MOVE
+
 #: Stands for no location where one may be given: None is something that a caller may pass by mistake.
 _NOWHERE = Location("")
 
@@ -84,7 +87,7 @@ class Store:
         self._gate = Gate(settings.id, self._ask, base.probe_interval, runtime.clock)
         self._closed = False
         found = driver.features & ~base.disabled_features
-        self._features = found & ~(Feature.WRITE | Feature.DELETE | Feature.ACLS) if base.read_only else found
+        self._features = found & ~_CHANGES if base.read_only else found
 
     def __repr__(self) -> str:
         return f"<Store {self.id} ({self.type})>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
-from store_lib.drivers import _posix
+from store_lib.drivers import _posix, _posix_copy
 from store_lib.drivers._helper import Helpers, SharedBuffers
 from store_lib.interface import HEAP, BufferSource, PerProcessValue, Runtime
 from store_lib.settings import StoreSettings
@@ -17,7 +17,7 @@ REMOTE_TIMEOUT = 60.0
 
 
 class Operations(Protocol):
-    """The functions of `_posix`, run somewhere; descriptors mean something there only."""
+    """The functions of `_posix` and `_posix_copy`, run somewhere; descriptors mean something there only."""
 
     #: What is held open there, by keys of their own.
     kept: dict[Any, Any]
@@ -25,6 +25,8 @@ class Operations(Protocol):
     opening: threading.Lock
     #: Open files, to share out new ones evenly.
     files: int
+    #: Whether a call that hangs can be given up.
+    killable: bool
 
     def __getattr__(self, name: str) -> Any: ...
 
@@ -35,13 +37,15 @@ class Operations(Protocol):
 class InProcess:
     """The functions, run in this process."""
 
+    killable = False
+
     def __init__(self) -> None:
         self.kept: dict[Any, Any] = {}
         self.opening = threading.Lock()
         self.files = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_posix, name)
+        return getattr(_posix_copy if name in _posix_copy.__all__ else _posix, name)
 
     def choose(self) -> Operations:
         """Return what runs them: this very object."""
@@ -71,6 +75,8 @@ class Access:
         threshold: int = settings["filesystem_store_threadpool_threshold"]
         self._way: PerProcessValue[Any]
         self.buffers: BufferSource = HEAP
+        #: Whether helpers run the operations: this process then holds nothing open.
+        self.helpers = bool(timeout)
         if timeout:
             self.buffers = SharedBuffers()
             self._way = runtime.per_process(lambda: Helpers(limit, timeout, threshold), Helpers.close, Helpers.forget)

@@ -11,8 +11,22 @@ from store_lib import errors
 from store_lib.drivers import _posix
 from store_lib.drivers._access import Operations
 from store_lib.drivers._directory import Directory, Held
+from store_lib.drivers._file_copy import open_elsewhere
 from store_lib.drivers._file_values import TEMPORARY, FileAddress, final_error, info_of
-from store_lib.interface import MIB, Committed, Download, Extent, Leftover, Limits, Owner, Part, Token, Upload
+from store_lib.interface import (
+    MIB,
+    Address,
+    Committed,
+    Download,
+    Driver,
+    Extent,
+    Leftover,
+    Limits,
+    Owner,
+    Part,
+    Token,
+    Upload,
+)
 
 __all__ = ["FileDownload", "FileUpload"]
 
@@ -154,6 +168,8 @@ class FileUpload(Upload[FileAddress]):
         self._owner = owner
         self._file: _OpenFile | None = None
         self._temporary: str | None = None
+        self._copied: _OpenFile | None = None
+        self._opening = threading.Lock()
 
     def _use(self) -> contextlib.AbstractContextManager[int]:
         if self._file is None:
@@ -175,6 +191,15 @@ class FileUpload(Upload[FileAddress]):
         """Write the bytes at their place."""
         with self._use() as fd:
             self._io.write(fd, part.data, part.offset)
+
+    def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> None:
+        """Have the kernel copy the bytes from another file of this machine, as shared blocks where it can."""
+        with self._opening:
+            if self._copied is None:
+                self._copied = _OpenFile(self._io, open_elsewhere(source, address, self._io))
+        with self._use() as fd, self._copied.use() as other:
+            if not self._io.copy_range(other, fd, offset, length):
+                raise errors.CannotMigrate("the kernel copies nothing between these file systems")
 
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[FileAddress]:
         """Bring the file to the disk and give it its name."""
@@ -236,7 +261,10 @@ class FileUpload(Upload[FileAddress]):
     def abort(self) -> Sequence[Leftover]:
         """Remove the hidden file and close."""
         file, self._file = self._file, None
+        copied, self._copied = self._copied, None
         temporary, self._temporary = self._temporary, None
+        if copied is not None:
+            copied.close()
         if file is not None:
             file.close()  # first: network file systems keep a removed file that is open under yet another name
         if temporary is None or self._removed(temporary):

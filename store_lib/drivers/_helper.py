@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from store_lib import errors
-from store_lib.drivers import _posix
+from store_lib.drivers import _posix, _posix_copy
 from store_lib.drivers._posix import Span
 
 __all__ = ["Helper", "Helpers", "SharedBuffers"]
@@ -94,11 +94,13 @@ class SharedBuffers:
 
 
 class Helper:
-    """One helper process.  Every function of `_posix` is a method of it; calls from several threads take turns.
+    """One helper process.  Every function of `_posix` and `_posix_copy` is a method of it; several threads take turns.
 
     :param timeout: seconds that one call may take; then the process is killed.
     :raises StoreUnavailable: a process cannot be started.
     """
+
+    killable = True
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -119,7 +121,8 @@ class Helper:
         self.pid, self._socket, self._lifeline = _spawn()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("_") or not callable(getattr(_posix, name, None)):
+        module = _posix_copy if name in _posix_copy.__all__ else _posix
+        if name.startswith("_") or not callable(getattr(module, name, None)):
             raise AttributeError(name)
         return functools.partial(self.call, name)
 

@@ -22,19 +22,24 @@ from typing import Any
 
 _SOCKET, _LIFELINE = 3, 4
 _HEADER = struct.Struct("!II")
-_POSIX = "store_lib.drivers._posix"
+_PACKAGE = "store_lib.drivers"
 
 
-def _operations() -> Any:
-    """Return the module of file operations, under the name by which the service knows its types."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_posix.py")
-    spec = importlib.util.spec_from_file_location(_POSIX, path)
+def _operations() -> dict[str, Any]:
+    """Return the file operations by name; their modules get the names by which the service knows their types."""
+    for package in ("store_lib", _PACKAGE):  # empty: they lead to the modules
+        sys.modules[package] = type(sys)(package)
+    return {**vars(_loaded("_posix")), **vars(_loaded("_posix_copy"))}
+
+
+def _loaded(name: str) -> Any:
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"{_PACKAGE}.{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    for package in ("store_lib", "store_lib.drivers"):  # empty: pickle wants to see the way to the module
-        sys.modules[package] = type(sys)(package)
-    sys.modules[_POSIX] = module
+    sys.modules[f"{_PACKAGE}.{name}"] = module
+    setattr(sys.modules[_PACKAGE], name, module)
     spec.loader.exec_module(module)
     return module
 
@@ -53,7 +58,7 @@ class _Server:
     def __init__(self) -> None:
         self._socket = socket.socket(fileno=_SOCKET)
         self._blocks: dict[int, memoryview] = {}
-        self._posix = _operations()
+        self._operations = _operations()
 
     def run(self) -> None:
         """Serve requests until the service closes its end."""
@@ -87,12 +92,12 @@ class _Server:
     def _call(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, int | None, str]:
         try:
             found = [self._seen(each) for each in arguments]
-            return getattr(self._posix, name)(*found), None, ""
+            return self._operations[name](*found), None, ""
         except OSError as error:
             return None, error.errno or 0, error.strerror or str(error)
 
     def _seen(self, argument: Any) -> Any:
-        if isinstance(argument, self._posix.Span):
+        if isinstance(argument, self._operations["Span"]):
             return self._blocks[argument.number][argument.start : argument.end]
         return argument
 

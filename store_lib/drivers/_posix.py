@@ -136,7 +136,8 @@ def _parent(directory: int, name: str) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def _within(directory: int, name: str) -> Iterator[tuple[int, str]]:
+def within(directory: int, name: str) -> Iterator[tuple[int, str]]:
+    """Yield a descriptor of the directory that holds `name`, and the last part of `name`."""
     at, last = _parent(directory, name)
     try:
         yield at, last
@@ -150,19 +151,20 @@ def open_file(directory: int, name: str) -> int:
 
     :raises OSError: ELOOP for a link, EISDIR or EINVAL for what is no regular file.
     """
-    with _within(directory, name) as (at, last):
+    with within(directory, name) as (at, last):
         # Looked at first: opening a device may already do something.
-        _regular(os.stat(last, dir_fd=at, follow_symlinks=False), name)
+        check_regular(os.stat(last, dir_fd=at, follow_symlinks=False), name)
         file = os.open(last, _FILE, dir_fd=at)
     try:
-        _regular(os.fstat(file), name)
+        check_regular(os.fstat(file), name)
     except OSError:
         os.close(file)
         raise
     return file
 
 
-def _regular(found: os.stat_result, name: str) -> None:
+def check_regular(found: os.stat_result, name: str) -> None:
+    """Raise OSError, ELOOP, EISDIR or EINVAL, for what is no regular file."""
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, "a link", name)
     if not stat.S_ISREG(found.st_mode):
@@ -255,7 +257,7 @@ def seen(file: int) -> Seen:
 
 def stat_name(directory: int, name: str) -> Seen:
     """Return what stat tells of `name`, a link itself and not what it points to."""
-    with _within(directory, name) as (at, last):
+    with within(directory, name) as (at, last):
         return _seen(os.stat(last, dir_fd=at, follow_symlinks=False))
 
 
@@ -305,7 +307,7 @@ def publish_alone(directories: Sequence[int], directory: int, file: int, tempora
 
     :raises FileExistsError: the name is taken in one of them.
     """
-    with _exclusive(directories):
+    with exclusive(directories):
         for each in directories:
             with contextlib.suppress(FileNotFoundError):
                 stat_name(each, name)
@@ -314,7 +316,7 @@ def publish_alone(directories: Sequence[int], directory: int, file: int, tempora
 
 
 @contextlib.contextmanager
-def _exclusive(directories: Sequence[int]) -> Iterator[None]:
+def exclusive(directories: Sequence[int]) -> Iterator[None]:
     """Keep others that use this function out meanwhile, as long as they name one of the same directories."""
     with contextlib.ExitStack() as opened:
         places: dict[tuple[int, int], int] = {}
@@ -338,7 +340,7 @@ def allow_search(directory: int, mode: int) -> None:
 
 def unlink(directory: int, name: str) -> None:
     """Remove the file `name`."""
-    with _within(directory, name) as (at, last):
+    with within(directory, name) as (at, last):
         os.unlink(last, dir_fd=at)
 
 

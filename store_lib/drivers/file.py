@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from store_lib import errors
-from store_lib.drivers import _file_opts, _nfs_opts
+from store_lib.drivers import _file_copy, _file_opts, _nfs_opts
 from store_lib.drivers._access import REMOTE_TIMEOUT, Access, Operations
 from store_lib.drivers._directory import Directory, Held
 from store_lib.drivers._file_transfer import FileDownload, FileUpload
@@ -24,6 +24,7 @@ from store_lib.drivers._file_values import TEMPORARY, FileAddress, info_of, os_e
 from store_lib.drivers._nfs_directory import NfsDirectory
 from store_lib.interface import (
     Capacity,
+    Committed,
     Context,
     Deletion,
     Download,
@@ -45,7 +46,7 @@ from store_lib.settings import StoreSettings
 __all__ = ["FileAddress", "FileDriver"]
 
 
-class FileDriver(Driver[FileAddress]):
+class FileDriver(Driver[FileAddress], _file_copy.FileStore):
     """Images as files."""
 
     OPTIONS = _file_opts.OPTIONS
@@ -61,6 +62,8 @@ class FileDriver(Driver[FileAddress]):
         | Feature.SPARSE
         | Feature.CAPACITY
         | Feature.LEFTOVERS
+        | Feature.COPY
+        | Feature.MOVE
     )
     SCHEMES: ClassVar[tuple[str, ...]] = ("file", "filesystem")
     ERRORS = ((OSError, os_error),)
@@ -107,7 +110,7 @@ class FileDriver(Driver[FileAddress]):
         """The limits of every upload."""
         # A server tells a failed write to the descriptor that wrote, when it is flushed: one writer, one descriptor.
         sparse = 4096 if Feature.SPARSE in self.features else 0
-        return Limits(parallel=1 if self.remote else 2, sparse=sparse, thin=self.thin)
+        return Limits(parallel=1 if self.remote else 2, sparse=sparse, thin=self.thin, copy_max=_file_copy.RANGE)
 
     # -- locations ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +141,16 @@ class FileDriver(Driver[FileAddress]):
         return f"file://{self.targets[0].path}"
 
     def _held(self, address: FileAddress) -> Held:
-        return self._by_path[address.directory].use(self.operations())
+        return self.reach(address, self.operations())
+
+    def reach(self, address: FileAddress, io: Operations) -> Held:
+        """Return the directory of a file, open where `io` runs."""
+        return self._by_path[address.directory].use(io)
+
+    @property
+    def in_helpers(self) -> bool:
+        """Whether only helper processes touch the files."""
+        return self._access.helpers
 
     @contextlib.contextmanager
     def _missing(self, address: FileAddress, held: Held) -> Iterator[None]:
@@ -184,6 +196,15 @@ class FileDriver(Driver[FileAddress]):
         for directory, held in ready:
             if held.has(image_id):
                 raise errors.Duplicate(f"image {image_id} is there already, in {directory.path}")
+        directory, held = self.best(io, ready, size or 1)
+        room = size or 0 if directory.remote and not self.thin else 0
+        return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner, room)
+
+    def best(self, io: Operations, ready: Sequence[tuple[Directory, Held]], size: int) -> tuple[Directory, Held]:
+        """Return the directory that an image of `size` bytes goes to.
+
+        :param ready: those that work.
+        """
         if len(ready) > 1:  # with one there is nothing to choose: making the file tells
             ready = [each for each in ready if io.writable(each[1].fd) and not io.read_only(each[1].fd)]
         if not ready:
@@ -191,11 +212,10 @@ class FileDriver(Driver[FileAddress]):
         ranked = [(directory.priority, io.room(held.fd).free, directory, held) for directory, held in ready]
         ranked.sort(key=lambda each: each[:2], reverse=True)
         for _, free, directory, held in ranked:
-            if free >= (size or 1):
-                room = size or 0 if directory.remote and not self.thin else 0
-                return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner, room)
+            if free >= size:
+                return directory, held
         free = max(each[1] for each in ranked)
-        raise errors.StoreFull(f"{size or 1} bytes do not fit: {free} are free; make room or use another store")
+        raise errors.StoreFull(f"{size} bytes do not fit: {free} are free; make room or use another store")
 
     def ready_targets(self, io: Operations) -> Sequence[tuple[Directory, Held]]:
         """Return the directories that work; raise the first failure when none does."""
@@ -217,6 +237,10 @@ class FileDriver(Driver[FileAddress]):
                 raise errors.BadLocation("there is no image that way: not a regular file")
             held.io.unlink(held.fd, address.name)
         return Deletion.DELETED
+
+    def move(self, address: FileAddress, target: Driver[Any], image_id: str, ctx: Context) -> Committed[FileAddress]:
+        """Rename the file into a directory of another store, on the same file system."""
+        return _file_copy.move(self, address, target, image_id)
 
     def metadata(self, address: FileAddress) -> Mapping[str, Any]:
         """Return what services are told about the location."""
