@@ -16,7 +16,13 @@ from oslo_config import cfg
 from store_lib import Stores, opts
 from store_lib.compat import exceptions, location
 from store_lib.compat._generation import Generation
-from store_lib.compat._options import RESERVED_PREFIX, register_multi, register_single, reserved_defaults
+from store_lib.compat._options import (
+    RESERVED_PREFIX,
+    register_multi,
+    register_single,
+    reserved_defaults,
+    show_reserved,
+)
 from store_lib.compat.driver import Store
 from store_lib.stores import StoreEntry
 
@@ -96,6 +102,7 @@ def create_multi(conf: cfg.ConfigOpts, reserved: dict[str, str] | None) -> int:
         location.register_scheme_backend_map(schemes)
         before, _CURRENT.multi = _CURRENT.multi, generation
         _CURRENT.left_out = {each: enabled[each] for each in generation.stores.broken}
+    show_reserved(conf, reserved)
     if before is not None:
         before.retire()
     return len(stores)

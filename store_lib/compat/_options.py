@@ -19,6 +19,7 @@ __all__ = [
     "register_multi",
     "register_single",
     "reserved_defaults",
+    "show_reserved",
 ]
 
 #: What services' own stores begin with; they keep their own directories.
@@ -56,15 +57,23 @@ def register_single(conf: cfg.ConfigOpts) -> None:
 
 
 def register_multi(conf: cfg.ConfigOpts, reserved: Mapping[str, str] | None) -> None:
-    """Register the options of every enabled store, and the service's own stores among the enabled ones."""
+    """Register the options of every enabled store and of the service's own stores."""
     register(conf, "DEFAULT", opts.DEFAULT_OPTIONS)
     register(conf, opts.GLOBAL_GROUP, opts.GLOBAL_OPTIONS)
-    enabled = conf.enabled_backends
-    if reserved and enabled is not None:
-        enabled.update(reserved)  # services read them there
-    for store_id, driver in {**(enabled or {}), **(reserved or {})}.items():
+    for store_id, driver in {**(conf.enabled_backends or {}), **(reserved or {})}.items():
         options = [*opts.BASE_OPTIONS, *driver_options(driver)]
         register(conf, store_id, _with_defaults(options, reserved_defaults(store_id)))
+    show_reserved(conf, reserved)
+
+
+def show_reserved(conf: cfg.ConfigOpts, reserved: Mapping[str, str] | None) -> None:
+    """Put the service's own stores among the enabled ones, where services look for them.
+
+    The dictionary lasts until the next option is registered or set: what is made from it must not rely on them.
+    """
+    enabled = conf.enabled_backends
+    if reserved and enabled is not None:
+        enabled.update(reserved)
 
 
 def reserved_defaults(store_id: str) -> dict[str, str]:
