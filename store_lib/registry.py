@@ -30,10 +30,13 @@ class DriverRegistry:
 
     def __init__(self, extra: Mapping[str, type[Driver[Any]]] | None = None) -> None:
         self._extra = dict(extra or {})
+        self._names: list[str] = []
 
     def names(self) -> list[str]:
         """Return the names of all drivers that are installed; imports none of them."""
-        return sorted({*self._extra, *importlib.metadata.entry_points(group=NAMESPACE).names})
+        if not self._names:  # looking takes tens of milliseconds
+            self._names = sorted({*self._extra, *importlib.metadata.entry_points(group=NAMESPACE).names})
+        return self._names
 
     def load(self, name: str, store_id: str | None = None) -> type[Driver[Any]]:
         """Return the class of driver `name`.

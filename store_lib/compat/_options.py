@@ -13,7 +13,6 @@ from store_lib.settings import register
 
 __all__ = [
     "SINGLE_OPTIONS",
-    "driver_options",
     "list_multi",
     "list_single",
     "register_multi",
@@ -36,17 +35,18 @@ SINGLE_OPTIONS = [
 ]
 
 
-def driver_options(name: str) -> list[cfg.Opt]:
+def _driver_options(registry: DriverRegistry, name: str) -> list[cfg.Opt]:
     """Return the options of one type of store; none when it is not installed or cannot be loaded."""
     try:
-        return list(DriverRegistry().load(name).OPTIONS)
+        return list(registry.load(name).OPTIONS)
     except errors.DriverLoadError:
         return []
 
 
 def _all_drivers() -> Iterator[tuple[str, list[cfg.Opt]]]:
-    for name in DriverRegistry().names():
-        yield name, driver_options(name)
+    registry = DriverRegistry()
+    for name in registry.names():
+        yield name, _driver_options(registry, name)
 
 
 def register_single(conf: cfg.ConfigOpts) -> None:
@@ -60,8 +60,9 @@ def register_multi(conf: cfg.ConfigOpts, reserved: Mapping[str, str] | None) -> 
     """Register the options of every enabled store and of the service's own stores."""
     register(conf, "DEFAULT", opts.DEFAULT_OPTIONS)
     register(conf, opts.GLOBAL_GROUP, opts.GLOBAL_OPTIONS)
+    registry = DriverRegistry()
     for store_id, driver in {**(conf.enabled_backends or {}), **(reserved or {})}.items():
-        options = [*opts.BASE_OPTIONS, *driver_options(driver)]
+        options = [*opts.BASE_OPTIONS, *_driver_options(registry, driver)]
         register(conf, store_id, _with_defaults(options, reserved_defaults(store_id)))
     show_reserved(conf, reserved)
 
