@@ -42,11 +42,12 @@ class Client:
     """Sends GET requests and follows redirects.  Safe for threads.
 
     :param rules: of one store.
+    :param guard: refuses addresses.
     """
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, guard: Guard) -> None:
         self._rules = rules
-        self._guard = Guard(rules.denied, rules.allowed)
+        self._guard = guard
         self._managers = {scheme: self._manager(rules.proxy_for(scheme)) for scheme in HttpForm.SCHEMES}
         self._agent = f"store_lib/{importlib.metadata.version('store_lib')}"
         if rules.insecure:

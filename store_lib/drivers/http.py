@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from store_lib import errors
 from store_lib.drivers import _http_opts
 from store_lib.drivers._http_download import Answer, HttpDownload, ask
+from store_lib.drivers._http_guard import Guard
 from store_lib.interface import (
     Address,
     Context,
@@ -55,12 +56,13 @@ class HttpDriver(Driver[HttpAddress]):
     def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
         self._rules = _http_opts.Rules.of(settings)
+        self._guard = Guard(self._rules.denied, self._rules.allowed)
         self._client = runtime.per_process(self._make_client, lambda client: client.close())
 
     def _make_client(self) -> Client:
         from store_lib.drivers import _http_client  # late: it imports urllib3
 
-        return _http_client.Client(self._rules)
+        return _http_client.Client(self._rules, self._guard)
 
     @classmethod
     def check(cls, settings: StoreSettings) -> Iterable[errors.Mistake]:
@@ -73,10 +75,12 @@ class HttpDriver(Driver[HttpAddress]):
         return Limits(ranges=True)
 
     def parse(self, uri: str) -> HttpAddress:
-        """Return the address of an http or https URL."""
+        """Return the address of an http or https URL; one that names an address which is refused is foreign."""
         if scheme_of(uri) not in self.SCHEMES:
             raise errors.ForeignLocation(f"{redact(uri)} is no location of an http store")
-        return HttpAddress(HttpForm.parse(uri))
+        place = HttpForm.parse(uri)
+        self._guard.check_written(place.host)
+        return HttpAddress(place)
 
     def uri(self, address: HttpAddress) -> str:
         """Return the URL without user and password."""

@@ -102,6 +102,7 @@ def test_link_local_addresses(make_http_store, web, host):
     for url in (f"http://{host}/latest/meta-data", web.redirect("/moved", f"http://{host}/latest/meta-data")):
         with pytest.raises(errors.ForeignLocation, match="link-local"):
             store.open(url)
+    assert not store.owns(f"http://{host}/latest/meta-data")  # so no service accepts such a location
 
 
 @pytest.fixture
