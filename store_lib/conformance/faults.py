@@ -57,6 +57,9 @@ class Script:
         self.writing = 0
         #: How many were on their way when the store was asked to make room.
         self.writing_at_reserve: list[int] = []
+        #: Buffers of the part that `keep` named, as a backend would look at them that never lets go.
+        self.kept: list[memoryview] = []
+        self._keep: int | None = None
         self._rules: list[_Rule] = []
         self._bodies: dict[int, Callable[[Iterator[bytes]], Iterator[bytes]]] = {}
         self._lock = threading.Lock()
@@ -65,6 +68,11 @@ class Script:
     def clear(self) -> None:
         """Forget calls and rules."""
         self.calls, self._rules, self._bodies, self.writing_at_reserve = [], [], {}, []
+        self.kept, self._keep = [], None
+
+    def keep(self, index: int) -> None:
+        """Keep the buffer of that part whenever it comes."""
+        self._keep = index
 
     def fail(self, verb: str, error: Callable[[], BaseException], *numbers: int, after: bool = False) -> None:
         """Raise what `error` makes at these calls of `verb` (all, without numbers), before or after the real call."""
@@ -114,10 +122,12 @@ class Script:
         return chunks if transform is None else transform(chunks)
 
     @contextlib.contextmanager
-    def part(self) -> Iterator[None]:
+    def part(self, part: Part) -> Iterator[None]:
         """Count a part that is on its way."""
         with self._lock:
             self.writing += 1
+            if part.index == self._keep:
+                self.kept.append(part.data)
         try:
             yield
         finally:
@@ -160,7 +170,7 @@ class ScriptedUpload(Upload[Any]):
         return self._script.run("reserve", lambda: self._inner.reserve(at_least), at_least=at_least)
 
     def write_part(self, part: Part) -> Token:
-        with self._script.part():
+        with self._script.part(part):
             return self._script.run(
                 "write_part", lambda: self._inner.write_part(part), index=part.index, length=part.length
             )
@@ -181,7 +191,7 @@ class ScriptedUpload(Upload[Any]):
         return self._script.run("outcome", self._inner.outcome)
 
     def abort(self) -> Sequence[Leftover]:
-        return self._script.run("abort", self._inner.abort)
+        return self._script.run("abort", self._inner.abort, uuid=self.uuid)
 
 
 class ScriptedDownload(Download):

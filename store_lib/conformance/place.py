@@ -73,7 +73,7 @@ class Place:
         #: Puts an image there by other means and returns its URI, for stores that are read-only.
         self.seed: Callable[[bytes], str] | None = None
         #: Takes the place (directory, bucket, pool) away for the time of ``with``.
-        self.vanish: Callable[[], contextlib.AbstractContextManager[Any]] | None = None
+        self.vanish: Callable[[Place], contextlib.AbstractContextManager[Any]] | None = None
         #: Options that make the store unreachable.
         self.unreachable: Mapping[str, Any] = {}
         #: URIs that are well formed but belong to another place of that kind.
@@ -177,6 +177,11 @@ class Place:
         self._ids.append(f"conformance-{uuid.uuid4().hex}")
         return self._ids[-1]
 
+    @property
+    def last_id(self) -> str:
+        """The id that `new_id` returned last, for an image that was added or for one that could not be."""
+        return self._ids[-1]
+
     def add(self, data: Any, store: Store | None = None, image_id: str | None = None, **how: Any) -> ImageRecord:
         """Add an image to the store, or to another one; its size is told where `data` is bytes."""
         store = store or self.store()
@@ -213,6 +218,18 @@ class Place:
             store.open(self.location_of(image_id)).close()
             return False
         return Feature.LIST not in store.features or all(image_id != each.id for each in store.list())
+
+    def no_secret_in(self, text: str, where: str) -> None:
+        """See that no secret of the configuration stands in `text`."""
+        for secret in self.secrets:
+            assert secret not in text, f"a secret of the configuration stands in {where}"
+
+    @functools.cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Values of the store's options that are secret, and what its tests name besides."""
+        store = self.store()
+        values = [store.settings[option.dest] for option in store._driver.OPTIONS if option.secret]
+        return tuple(str(value) for value in values if value)
 
     def tidy(self) -> None:
         """Remove the images of the check and close what it alone used."""

@@ -38,8 +38,8 @@ class Conformance:
     foreign: tuple[str, ...] = ()
     #: For read-only stores: a function that puts an image there by other means and returns its URI.
     seed: Callable[[bytes], str] | None = None
-    #: A function for ``with`` that takes the place (directory, bucket, pool) away and brings it back.
-    vanish: Callable[[], contextlib.AbstractContextManager[Any]] | None = None
+    #: A function of the `Place`, for ``with``, that takes directory, bucket or pool away and brings it back.
+    vanish: Callable[[Place], contextlib.AbstractContextManager[Any]] | None = None
 
     _places: ClassVar[dict[tuple[type, str], Place]] = {}
 

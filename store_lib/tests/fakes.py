@@ -203,6 +203,7 @@ class FakeUpload(Upload[Any]):
         self._expect(at_least > self._capacity, "reserve of what is there")
 
         def act():
+            self._inner.reserve(1 << 40)  # what is too little is told by this class
             self._capacity = at_least
             return at_least
 

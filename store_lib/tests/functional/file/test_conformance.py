@@ -1,5 +1,7 @@
 """The file store does what every store does, with file operations in this process and in helpers."""
 
+import contextlib
+
 import pytest
 
 from store_lib.conformance import Conformance
@@ -8,16 +10,34 @@ from store_lib.conformance import Conformance
 class TestFile(Conformance):
     """File operations in this process."""
 
+    other_id = "other"
     options = ""
 
     @pytest.fixture
     def store_config(self, tmp_path):
-        """Return the configuration of a file store."""
-        lines = ["[DEFAULT]", "enabled_backends = it:file", "[it]", f"filesystem_store_datadir = {tmp_path / 'images'}"]
-        return "\n".join([*lines, self.options])
+        """Return the configuration of two file stores."""
+        self.folder = tmp_path / "images"
+        self.foreign = (f"file://{self.folder}-other/image", f"file://{tmp_path}/image")
+        return f"""
+[DEFAULT]
+enabled_backends = it:file, other:file
+[backend_defaults]
+{self.options}
+[it]
+filesystem_store_datadir = {self.folder}
+[other]
+filesystem_store_datadir = {tmp_path / "others"}
+"""
+
+    @contextlib.contextmanager
+    def vanish(self, place):
+        """Move the directory away."""
+        self.folder.rename(f"{self.folder}.away")
+        yield
+        self.folder.with_name("images.away").rename(self.folder)
 
 
 class TestFileInHelpers(TestFile):
     """File operations in helper processes."""
 
-    options = "filesystem_store_timeout = 30\n"
+    options = "filesystem_store_timeout = 60"
