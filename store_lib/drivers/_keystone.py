@@ -1,0 +1,114 @@
+"""Logging in to Keystone, for the drivers of OpenStack's storage services.
+
+keystoneauth1 is imported when a session is first made, not with this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from store_lib import errors
+
+__all__ = ["Login", "make_session", "translate"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Login:
+    """Who logs in where.  Holds secrets: it is in no ``repr``.
+
+    Either `user` and `password`, or `application_id` and `application_secret`.
+
+    :param auth_url: Keystone's address, with or without ``/v3``.
+    :param project: name; `project_id` takes its place where both are given.
+    """
+
+    auth_url: str
+    user: str | None = None
+    password: str | None = dataclasses.field(default=None, repr=False)
+    application_id: str | None = None
+    application_secret: str | None = dataclasses.field(default=None, repr=False)
+    project: str | None = None
+    project_id: str | None = None
+    user_domain: str | None = None
+    user_domain_id: str | None = None
+    project_domain: str | None = None
+    project_domain_id: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is enough to log in with."""
+        by_password = self.user and self.password
+        return bool(self.auth_url and (by_password or (self.application_id and self.application_secret)))
+
+
+def make_session(
+    login: Login, *, verify: bool | str, timeout: float | None, renew: int = 60, trust: str | None = None
+) -> Any:
+    """Return a keystoneauth1 session; no I/O.  It may be used by several threads.
+
+    :param verify: whether the server's certificate is, or the file of the authorities to verify it by.
+    :param timeout: seconds for one request.
+    :param renew: seconds before its end that a token is replaced.
+    :param trust: id of a trust; the session then acts for the project of the trustor.
+    """
+    from keystoneauth1 import session
+    from keystoneauth1.identity import v3
+
+    url = login.auth_url.rstrip("/")
+    url = url if url.endswith("/v3") else f"{url}/v3"
+    auth: Any
+    if login.application_id:
+        auth = v3.ApplicationCredential(
+            auth_url=url,
+            application_credential_id=login.application_id,
+            application_credential_secret=login.application_secret or "",
+        )
+    else:
+        place = {
+            "project_name": login.project,
+            "project_id": login.project_id,
+            "project_domain_id": login.project_domain_id,
+            "project_domain_name": login.project_domain,
+        }
+        auth = v3.Password(
+            auth_url=url,
+            username=login.user,
+            password=login.password or "",
+            user_domain_id=login.user_domain_id,
+            user_domain_name=login.user_domain,
+            **({"trust_id": trust} if trust else place),
+        )
+    auth.MIN_TOKEN_LIFE_SECONDS = renew
+    return session.Session(auth=auth, verify=verify, timeout=timeout)
+
+
+def translate(error: BaseException) -> errors.StoreLibError | None:
+    """Return store_lib's error for one of keystoneauth1's, None when it is none of them."""
+    if not type(error).__module__.startswith("keystoneauth1."):
+        return None
+    from keystoneauth1 import exceptions
+
+    if isinstance(error, exceptions.ConnectTimeout):
+        return errors.OperationTimeout("the identity service did not answer in time", outcome=errors.Outcome.NOT_DONE)
+    if type(error).__name__ in ("SSLError", "SSLFailure"):  # its name differs between releases
+        return errors.StoreUnavailable("the identity service's certificate is not trusted", transient=False)
+    if isinstance(error, exceptions.ConnectionError):
+        return errors.StoreUnavailable("the identity service cannot be reached")
+    if isinstance(error, exceptions.Unauthorized):
+        return errors.Forbidden("the identity service refuses the credentials")
+    if isinstance(error, (exceptions.EndpointNotFound, exceptions.EmptyCatalog)):
+        return errors.StoreUnavailable(
+            "the identity service's catalog names no such endpoint: look at service type, region and endpoint type",
+            transient=False,
+        )
+    if isinstance(error, exceptions.HttpError):
+        status = error.http_status
+        if status is not None and (status >= 500 or status == 429):
+            return errors.StoreUnavailable(f"the identity service answered {status}")
+        if status == 403:
+            return errors.Forbidden("the identity service refuses the permission")
+        return errors.StoreUnavailable(f"the identity service answered {status}", transient=False)
+    if isinstance(error, exceptions.ClientException):
+        return errors.StoreUnavailable(f"logging in failed ({type(error).__name__})", transient=False)
+    return None
