@@ -267,7 +267,8 @@ class Store:
     def delete(self, location: Location | str, *, context: Any = None, missing_ok: bool = False) -> Deletion | None:
         """Remove an image.
 
-        :param missing_ok: return None instead of raising when it is not there.
+        :param missing_ok: do not raise when it is not there: return None, or DELETED where only a look before would
+            have told, which is then spared.
         :returns: DELETED, or DEFERRED when the backend removes it later.
         :raises NotFound: the place was seen and the image is not there.
         :raises InUse: the backend still needs it.

@@ -34,12 +34,18 @@ def invisible_until_commit(place: Place) -> None:
 
 @behaviour(51, EXCLUSIVE)
 def taken_id(place: Place) -> None:
-    """Adding under a taken id is refused as Duplicate before the source is read; the image there stays as it was."""
+    """Adding under a taken id is refused as Duplicate, and the image there stays as it was.
+
+    Where an image takes more than one request, that comes before the source is read.
+    """
     data = payload(5100)
     record = place.add(data)
     read: list[bool] = []
     with pytest.raises(errors.Duplicate):
-        place.add((read.append(True) or b"x" for _ in range(2)), image_id=record.id, size=2)  # type: ignore[func-returns-value]
+        place.add(b"x", image_id=record.id)
+    size = place.store().limits.whole_max + 1
+    with pytest.raises(errors.Duplicate):
+        place.add((read.append(True) or b"x" for _ in range(size)), image_id=record.id, size=size)  # type: ignore[func-returns-value]
     assert not read, "the source was read"
     assert content(place.store(), record.location) == data
 
