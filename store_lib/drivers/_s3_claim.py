@@ -44,8 +44,8 @@ class Claim:
         self._runtime = runtime
         self.made = False  #: whether there may be an object of ours
 
-    def take(self, upload: str) -> None:
-        """Return once the claim is ours.
+    def take(self, upload: str) -> bool:
+        """Return True once the claim is ours, False when an image is there already.
 
         :param upload: id of our multipart upload.
         :raises Busy: another writer holds it and goes on.
@@ -54,18 +54,30 @@ class Claim:
         end = time.monotonic() + _PATIENCE
         while not self._put(body, IfNoneMatch="*"):
             found = self._found()
-            if found is None:
-                continue
-            text, tag, age = found
-            if text == body:
-                return
-            if self._void(text, age):
-                if self._put(body, IfMatch=tag if self._server.quoted_match else tag.strip('"')):
-                    return
-            elif time.monotonic() > end:
+            if found is not None:
+                text, tag, age = found
+                if text == body:
+                    break
+                if self._taken():
+                    return False
+                if self._void(text, age) and self._put(body, IfMatch=self._condition(tag)):
+                    break
+            if time.monotonic() > end:
                 raise errors.Busy("another writer is about to complete an image of that id")
-            else:
-                time.sleep(_NAP)
+            time.sleep(_NAP)
+        return True
+
+    def _condition(self, tag: str) -> str:
+        return tag if self._server.quoted_match else tag.strip('"')
+
+    def _taken(self) -> bool:
+        try:
+            self._client.head_object(**self._image)
+        except self._client.exceptions.ClientError as error:
+            if is_missing(error):
+                return False
+            raise
+        return True
 
     def wait_for_others(self) -> bool:
         """Return whether somebody held the claim, once nobody does any more, or not in earnest.
@@ -94,7 +106,8 @@ class Claim:
             self._client.put_object(**self._object, Body=body.encode(), **condition)
             return True
         except self._client.exceptions.ClientError as error:
-            if status_of(error) in (409, 412) or ("IfMatch" in condition and is_missing(error)):
+            # 500 is what Ceph's gateway answers to who lost a race; whether it was that, another look tells.
+            if status_of(error) in (409, 412, 500) or ("IfMatch" in condition and is_missing(error)):
                 return False
             raise
 

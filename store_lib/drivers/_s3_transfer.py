@@ -170,12 +170,14 @@ class S3Upload(Upload[S3Address]):
         """Complete the upload where the name is free, and look at what the server made of it."""
         if not parts:  # a multipart upload has at least one
             return self.write_whole(Part(0, 0, memoryview(b""), True))
-        if self._server.claims:
-            self._claim.take(self._id or "")
+        held = self._server.claims and self._claim.take(self._id or "")
         if not self._server.exclusive_complete:
             there = self._driver.head(self._address, self._connection)
             if there is not None:
+                self._cleared(self._claim.release)  # others wait for it
                 return self._own(there) or self._refuse()
+        if self._server.claims and not held:
+            raise errors.Busy("an image of that id was there a moment ago")
         listed = [{"PartNumber": part.index + 1, "ETag": token} for part, token in parts]
         self._completing = True
         with self._exclusively():
