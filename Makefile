@@ -32,8 +32,10 @@ test-long: setup
 	@$(BIN)/python tools/run-tests --long
 
 # An environment of its own: the peer must not be there when the tests run.
+BENCH_PACKAGES = xfsprogs
 bench:
-	@VENV=.venv-bench tools/setup bench
+	@VENV=.venv-bench tools/setup bench http
+	@if [ -z "$(filter file-% import start-% http-%,$(CASE))" ]; then tools/apt-install $(BENCH_PACKAGES); fi
 	@.venv-bench/bin/python -m benchmarks $(CASE)
 
 docs:

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import file_cases
+from benchmarks import copy_cases, file_cases, http_cases
 from benchmarks.case import Case, Target
 from benchmarks.measure import MIB, tell
 
-CASES: list[Case] = [*file_cases.CASES]
+CASES: list[Case] = [*file_cases.CASES, *copy_cases.CASES, *http_cases.CASES]
 
 
 def main() -> int:
@@ -52,17 +52,30 @@ def _names() -> list[str]:
 def _all(chosen: Sequence[Case], options: argparse.Namespace) -> int:
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
     folder = Path(tempfile.mkdtemp(prefix="store_lib-bench-", dir=base))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     try:
         for case in chosen:
-            row = _compare(case, options.rounds or case.rounds, folder)
+            try:
+                row = _compare(case, options.rounds or case.rounds, folder)
+            except _Failed as error:  # the other cases are worth having all the same
+                print(error, flush=True)
+                failed.append(case.name)
+                continue
             rows.append(row)
             print(_line(row), flush=True)
             _write(rows, options.out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"\nwritten to {options.out}/benchmark.json" + (" and .png" if _draw(rows, options.out) else ""))
-    return 0
+    if rows:
+        print(f"\nwritten to {options.out}/benchmark.json" + (" and .png" if _draw(rows, options.out) else ""))
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+class _Failed(Exception):
+    """A run of a case ended without a result."""
 
 
 def _compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
@@ -81,6 +94,7 @@ def _compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
         "size": runs["store_lib"][0]["size"],
         "seconds": median,
         "memory_mib": memory,
+        "against": next(name for name in case.sides if name != "store_lib"),
         "ratio": {name: median[name] / median["store_lib"] for name in case.sides if name != "store_lib"},
         "runs": runs,
     }
@@ -94,7 +108,7 @@ def _run(case: Case, name: str, folder: Path) -> dict[str, float]:
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
             return dict(json.loads(line[7:]))
-    raise SystemExit(f"{case.name} of {name} failed:\n{done.stdout}{done.stderr}")
+    raise _Failed(f"{case.name} of {name} failed:\n{done.stdout}{done.stderr}")
 
 
 def _met(target: Target, row: dict[str, Any]) -> dict[str, Any]:
@@ -137,12 +151,15 @@ def _draw(rows: Sequence[dict[str, Any]], out: Path) -> bool:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.6 * len(rows)))
-    names = [row["title"] for row in rows]
-    ratios = [row["ratio"]["glance_store"] for row in rows]
+    names = [
+        row["title"] + ("" if row["against"] == "glance_store" else f" (against {row['against']})") for row in rows
+    ]
+    ratios = [row["ratio"][row["against"]] for row in rows]
     bars = axes.barh(names, ratios, color=["tab:green" if ratio >= 1 else "tab:red" for ratio in ratios])
     axes.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=3)
     axes.axvline(1, color="black", linewidth=1)
     axes.invert_yaxis()
+    axes.set_xscale("log")
     axes.set_xlabel("how many times as fast as glance_store (medians)")
     figure.tight_layout()
     figure.savefig(out / "benchmark.png", dpi=120)

@@ -31,6 +31,7 @@ class Case:
     :param run: called in a process of its own with the side's name and a folder on tmpfs.
     :param others: what runs in turn beside the two libraries.
     :param rounds: how often each side runs; medians count.
+    :param peer: whether glance_store can do it at all.
     """
 
     name: str
@@ -39,8 +40,9 @@ class Case:
     others: Sequence[str] = ()
     targets: Sequence[Target] = ()
     rounds: int = 5
+    peer: bool = True
 
     @property
     def sides(self) -> list[str]:
         """Everything that runs."""
-        return ["glance_store", "store_lib", *self.others]
+        return [*(["glance_store"] if self.peer else []), "store_lib", *self.others]

@@ -13,7 +13,7 @@ from benchmarks.case import Case, Target
 from benchmarks.measure import MIB, RandomStream, Result, measured
 from benchmarks.sides import Ours, Peer, side
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "GIB", "made_input"]
 
 GIB = 1024 * MIB
 _BOTH = ["md5", "sha512"]
@@ -29,7 +29,7 @@ def _stores(name: str, folder: Path) -> Ours | Peer:
     )
 
 
-def _input(folder: Path, size: int) -> Path:
+def made_input(folder: Path, size: int) -> Path:
     """Return a file of random bytes, made once."""
     path = folder / f"input-{size}"
     if not path.exists():
@@ -43,7 +43,7 @@ def _input(folder: Path, size: int) -> Path:
 
 def _add(digests: list[str], size: int, known: bool = True):
     def run(name: str, folder: Path) -> Result:
-        path = _input(folder, size)
+        path = made_input(folder, size)
         if name == "slowest digest":
             return _digest_alone(path, digests)
         stores = _stores(name, folder)
@@ -76,7 +76,7 @@ def _digest_alone(path: Path, digests: list[str]) -> Result:
 def _get(size: int, offset: int = 0, length: int | None = None):
     def run(name: str, folder: Path) -> Result:
         stores = _stores(name, folder)
-        with open(_input(folder, size), "rb") as file:
+        with open(made_input(folder, size), "rb") as file:
             uri = stores.add("image", file, size, ["sha512"])
         stores.get(uri, 0, MIB)
         result = measured(lambda: stores.get(uri, offset, length))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Ours", "Peer", "side"]
+__all__ = ["Ours", "Peer", "configured", "side"]
 
 
 class Ours:
@@ -17,7 +17,7 @@ class Ours:
 
         from store_lib import Stores
 
-        self._stores = Stores.from_config(_configured(cfg.ConfigOpts(), sections))
+        self._stores = Stores.from_config(configured(cfg.ConfigOpts(), sections))
         self._store = self._stores.default
 
     def add(self, image_id: str, source: Any, size: int | None, digests: list[str]) -> str:
@@ -50,7 +50,7 @@ class Peer:
 
         conf = cfg.CONF  # it looks there whatever it is given
         conf.register_opts([cfg.DictOpt("enabled_backends")])
-        _configured(conf, sections)
+        configured(conf, sections)
         multi_backend.register_store_opts(conf)
         multi_backend.create_multi_stores(conf)
         self._conf, self._lib, self._backend = conf, glance_store, conf.glance_store.default_backend
@@ -79,7 +79,8 @@ def side(name: str) -> type[Ours] | type[Peer]:
     return {Ours.name: Ours, Peer.name: Peer}[name]
 
 
-def _configured(conf: Any, sections: dict[str, dict[str, str]]) -> Any:
+def configured(conf: Any, sections: dict[str, dict[str, str]]) -> Any:
+    """Return `conf` with the values of `sections` read into it."""
     import tempfile
 
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
