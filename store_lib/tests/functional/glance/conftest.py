@@ -75,6 +75,18 @@ def places(tmp_path_factory, web):
 
 
 @pytest.fixture(scope="session")
+def writable(places):
+    """Return the stores that take images, by id."""
+    return {store: place for store, place in places.items() if place.writable}
+
+
+@pytest.fixture(params=["fast", "cheap"])
+def store(request):
+    """Run the test with each kind of storage that takes images; this is the id of the store."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
 def glance(make_glance, tmp_path_factory, places):
     """Return the Glance that the tests share."""
     return make_glance(tmp_path_factory.mktemp("glance"), list(places.values()))

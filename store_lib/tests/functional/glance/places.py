@@ -17,8 +17,6 @@ class Place:
     kind = ""
     #: Whether images can be added.
     writable = True
-    #: Whether a part of an image can be read.
-    ranges = True
 
     def __init__(self, store):
         self.store = store
@@ -33,6 +31,14 @@ class Place:
 
     def properties(self):
         """Return what stores-info detail tells of the store."""
+        raise NotImplementedError
+
+    def url(self, image):
+        """Return the location of an image."""
+        raise NotImplementedError
+
+    def take_away(self, image):
+        """Remove an image behind Glance's back."""
         raise NotImplementedError
 
     def holds(self, image):
@@ -57,6 +63,14 @@ class FilePlace(Place):
     def objects(self):
         """Return the names of all files, hidden ones included."""
         return set(support.names(self.folder)) if self.folder.is_dir() else set()
+
+    def url(self, image):
+        """Return the location of an image."""
+        return f"file://{self.folder}/{image}"
+
+    def take_away(self, image):
+        """Remove an image behind Glance's back."""
+        (self.folder / image).unlink()
 
     def properties(self):
         """Return what stores-info detail tells of the store."""

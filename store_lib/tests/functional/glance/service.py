@@ -102,6 +102,11 @@ class Glance:
         return self.folder / "glance.sqlite"
 
     @property
+    def pid(self):
+        """Return the id of its first process."""
+        return self._process.pid
+
+    @property
     def staging(self):
         """Return the folder of staged images."""
         return self.folder / "staging"
@@ -198,6 +203,7 @@ class Glance:
             "DEFAULT": {
                 "enabled_backends": enabled,
                 "enabled_import_methods": "[glance-direct,web-download,copy-image]",
+                "debug": "false",
                 "log_file": f"{folder}/glance.log",
                 "show_image_direct_url": "true",
                 "show_multiple_locations": "true",
@@ -206,7 +212,7 @@ class Glance:
             },
             "database": {"connection": f"sqlite:///{self.database}?timeout=60", "sqlite_synchronous": "false"},
             "glance_store": {"default_backend": self.places[0].store},
-            "import_filtering_opts": {"allowed_hosts": "127.0.0.1", "allowed_ports": ""},
+            "import_filtering_opts": {"allowed_hosts": "[127.0.0.1]", "allowed_ports": "[]"},
             "oslo_concurrency": {"lock_path": f"{folder}/lock"},
             "paste_deploy": {"config_file": f"{folder}/paste.ini"},
             "os_glance_staging_store": {"filesystem_store_datadir": f"{self.staging}"},
