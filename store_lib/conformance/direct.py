@@ -37,17 +37,25 @@ def open_download(store: Store, uri: str) -> Download:
 class DirectUpload:
     """One upload of `data`, cut into parts as the engine would.
 
-    :param size: what the driver is told.
+    :param known: whether the driver is told the size.
     """
 
     def __init__(
-        self, place: Place, image_id: str, data: bytes, *, store: Store | None = None, owner: Owner | None = None
+        self,
+        place: Place,
+        image_id: str,
+        data: bytes,
+        *,
+        store: Store | None = None,
+        owner: Owner | None = None,
+        known: bool = True,
     ) -> None:
         self.store = store or place.store()
         self.data = data
         self._place = place
         driver = self.store._driver
-        self.upload: Any = call(self.store, lambda: driver.upload(image_id, len(data), context(self.store, owner)))
+        size = len(data) if known else None
+        self.upload: Any = call(self.store, lambda: driver.upload(image_id, size, context(self.store, owner)))
         self.limits = self.upload.limits
         self.parts = self._cut(place.part)
         self._capacity = self.limits.capacity

@@ -115,7 +115,7 @@ def room_is_made_quietly(place: Place) -> None:
     direct, _ = _beyond(place)
     direct.abort()
     store, script = place.scripted()
-    record = place.add(direct.data, store)
+    record = place.add(iter([direct.data]), store)
     assert script.of("reserve")
     if direct.limits.quiet_reserve:
         assert set(script.writing_at_reserve) == {0}, "parts were on their way while room was made"
@@ -123,14 +123,14 @@ def room_is_made_quietly(place: Place) -> None:
 
 
 def _beyond(place: Place) -> tuple[DirectUpload, int]:
-    """Return an upload that does not fit without asking for room, and what fits."""
-    capacity = DirectUpload(place, place.new_id(), b"x").limits.capacity
+    """Return an upload of unknown size that does not fit without asking for room, and what fits."""
+    capacity = DirectUpload(place, place.new_id(), b"x", known=False).limits.capacity
     if capacity is None:
         raise NotOffered("the store grows by itself")
     if capacity > 256 * place.part:
         raise NotOffered(f"there is room for {capacity} bytes from the beginning")
     start = -(-capacity // place.part) * place.part
-    return DirectUpload(place, place.new_id(), payload(start + 2 * place.part)), start
+    return DirectUpload(place, place.new_id(), payload(start + 2 * place.part), known=False), start
 
 
 @behaviour(69, Feature.WRITE | Feature.DELETE)
