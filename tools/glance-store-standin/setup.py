@@ -1,0 +1,5 @@
+"""Builds the stand-in; everything else is in setup.cfg."""
+
+import setuptools
+
+setuptools.setup()
