@@ -45,11 +45,13 @@ if TYPE_CHECKING:
         UnknownStore,
     )
     from store_lib.health import Health
+    from store_lib.info import StoreInfo
     from store_lib.interface import Capacity, Checksum, Deletion, Feature, Leftover, ObjectInfo, Status
+    from store_lib.leftovers import SweepResult
     from store_lib.location import Location, redact
     from store_lib.policy import CheckedLocation, LegacyLocation, legacy_locations, validate_location
     from store_lib.record import ImageRecord
-    from store_lib.store import ListedImage, Store, SweepResult
+    from store_lib.store import ListedImage, Store
     from store_lib.stores import Stores
     from store_lib.transfer.download import ImageReader
 
@@ -91,6 +93,8 @@ _HOMES = {
         "UnknownStore",
     ),
     "store_lib.health": ("Health",),
+    "store_lib.info": ("StoreInfo",),
+    "store_lib.leftovers": ("SweepResult",),
     "store_lib.interface": (
         "Capacity",
         "Checksum",
@@ -114,7 +118,6 @@ _HOMES = {
     "store_lib.store": (
         "ListedImage",
         "Store",
-        "SweepResult",
     ),
     "store_lib.stores": ("Stores",),
     "store_lib.transfer.download": ("ImageReader",),
@@ -164,6 +167,7 @@ __all__ = [
     "Store",
     "StoreClosed",
     "StoreFull",
+    "StoreInfo",
     "StoreLibError",
     "StoreUnavailable",
     "Stores",

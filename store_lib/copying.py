@@ -155,6 +155,7 @@ class Copying:
         )
 
         def finish(added: Added) -> ImageRecord:
+            target._gate.worked(added.retries)
             proof, digests = self._prove(added, info)
             return self._record(image_id, added.committed, added.size, digests, proof, began)
 

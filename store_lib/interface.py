@@ -691,6 +691,14 @@ class Driver(abc.ABC, Generic[A]):
         """Return properties of this store for people and services, from the settings alone; JSON-able, no secret."""
         return {}
 
+    def backend_id(self) -> str | None:
+        """Return what names the backend behind this store, None where that is not known.
+
+        Two stores of one backend return the same, stores of different ones never do.  Told by the settings or by this
+        machine, never over a network; holds no secret.
+        """
+        return None
+
     def leftovers(self, ctx: Context) -> Iterator[Leftover]:
         """Yield what transfers left, dead or alive (feature LEFTOVERS); who may go is decided above the driver."""
         raise errors.NotSupported("this store cannot find leftovers")

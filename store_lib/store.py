@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import dataclasses
-import functools
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
-from store_lib import errors, opts
-from store_lib.health import Gate, Health
-from store_lib.interface import (
-    Address,
-    Capacity,
-    Context,
-    Deletion,
-    Driver,
-    Feature,
-    Leftover,
-    Limits,
-    Listed,
-    ObjectInfo,
-    Probe,
-)
-from store_lib.leftovers import may_go
+from store_lib import errors
+from store_lib.info import StoreInfo
+from store_lib.interface import Capacity, Deletion, Feature, Leftover, Listed, ObjectInfo
+from store_lib.leftovers import SweepResult, sweep
 from store_lib.location import Location, check_image_id
 from store_lib.record import ImageRecord
-from store_lib.runtime import StoreRuntime
-from store_lib.settings import StoreSettings
-from store_lib.transfer.digest import Verifier, check_algorithms, new_hash
+from store_lib.store_base import StoreBase
+from store_lib.transfer.digest import Verifier, check_algorithms, split_digest
 from store_lib.transfer.download import ImageReader, open_image
 from store_lib.transfer.hashing import hash_image
 from store_lib.transfer.progress import ProgressFunction
-from store_lib.transfer.retry import Retry
+from store_lib.transfer.proof import prove
 from store_lib.transfer.save import writing
-from store_lib.transfer.seam import Seam
 from store_lib.transfer.upload import Added, Request, add
 
-__all__ = ["ListedImage", "Store", "SweepResult"]
+__all__ = ["ListedImage", "Store"]
 
 LOG = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-#: What a store that the operator made read-only does not offer.
-_CHANGES = Feature.WRITE | Feature.DELETE | Feature.ACLS | Feature.COPY | Feature.MOVE
-
-#: Stands for no location where one may be given: None is something that a caller may pass by mistake.
-_NOWHERE = Location("")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,99 +38,12 @@ class ListedImage:
     size: int | None
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepResult:
-    """What a sweep did: what it removed (or would remove), what it kept, and what it could not remove and why."""
-
-    removed: Sequence[Leftover]
-    kept: Sequence[Leftover]
-    failed: Sequence[tuple[Leftover, errors.StoreLibError]]
-
-
-class Store:
+class Store(StoreBase):
     """One configured place for images.  Safe for threads; made by `store_lib.Stores`.
 
     Every `location` argument takes a `Location` or its URI.  Every error of a store is a `StoreLibError` that names the
     store, the operation and the redacted location.
     """
-
-    def __init__(self, settings: StoreSettings, driver: Driver[Any], runtime: StoreRuntime) -> None:
-        self.settings = settings
-        self._driver = driver
-        self._runtime = runtime
-        self._seam = Seam(driver)
-        base = settings.base
-        self._gate = Gate(settings.id, self._ask, base.probe_interval, runtime.clock)
-        self._closed = False
-        found = driver.features & ~base.disabled_features
-        self._features = found & ~_CHANGES if base.read_only else found
-
-    def __repr__(self) -> str:
-        return f"<Store {self.id} ({self.type})>"
-
-    # -- what it is ---------------------------------------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        """Name of the store in the configuration."""
-        return self.settings.id
-
-    @property
-    def type(self) -> str:
-        """Name of its driver."""
-        return self.settings.driver
-
-    @property
-    def weight(self) -> int:
-        """Rank among the stores."""
-        return self.settings.base.weight
-
-    @property
-    def description(self) -> str | None:
-        """What it is, for people."""
-        return self.settings.base.store_description
-
-    @property
-    def schemes(self) -> tuple[str, ...]:
-        """URI schemes that it reads; the first is the one it writes."""
-        return self._driver.SCHEMES
-
-    @property
-    def read_only(self) -> bool:
-        """Whether nothing may be changed here, by the driver's kind or by the operator."""
-        return Feature.WRITE not in self.features
-
-    @property
-    def features(self) -> Feature:
-        """What the store can do, less what the operator switched off."""
-        return self._features
-
-    @property
-    def limits(self) -> Limits:
-        """What an upload of unknown size may do here, told from the settings alone."""
-        return self._driver.limits
-
-    @property
-    def health(self) -> Health:
-        """What is known of its health; asks nobody."""
-        return self._gate.health
-
-    def probe(self) -> Health:
-        """Ask the storage whether it is usable, at most `probe_timeout` seconds."""
-        self._open_only()
-        return self._gate.ask()
-
-    def prefix(self) -> str | None:
-        """Return what every location written here begins with, None when there is nothing of the kind."""
-        return self._driver.prefix()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the driver's properties, from the settings alone; JSON-able, no secret."""
-        return dict(self._driver.describe())
-
-    def options(self) -> dict[str, dict[str, Any]]:
-        """Return every setting with its origin, secrets masked."""
-        return self.settings.shown([*opts.BASE_OPTIONS, *self._driver.OPTIONS])
 
     def image_id(self, location: Location | str) -> str | None:
         """Return the id of the image at a location where the location tells it; no I/O."""
@@ -215,12 +104,13 @@ class Store:
         began = clock.monotonic()
 
         def finish(added: Added) -> ImageRecord:
+            self._gate.worked(added.retries)
             return ImageRecord(
                 id=image_id,
                 location=self._location(added.committed.address, added.committed.metadata),
                 size=added.size,
                 digests=added.digests,
-                verified_by=self._prove(added, context),
+                verified_by=prove(self._driver, self._runtime, added, context),
                 backend_checksum=added.committed.info.checksum,
                 written_at=clock.wall(),
                 seconds=clock.monotonic() - began,
@@ -242,27 +132,6 @@ class Store:
     def _discard(self, record: ImageRecord) -> None:
         with contextlib.suppress(Exception):
             self._driver.delete(self._driver.parse(record.location.uri), self._runtime.context())
-
-    def _prove(self, added: Added, context: Any) -> str:
-        """Return what proves that the storage holds the bytes.
-
-        :raises IntegrityError: it holds something else.
-        """
-        info = added.committed.info
-        if info.size != added.size:
-            raise errors.SizeMismatch(f"the storage holds {info.size} bytes of {added.size}")
-        if self.settings.base.verify_after_write:
-            name = next(iter(added.digests))
-            with open_image(self._driver, self._runtime, added.committed.address, 0, None, context) as reader:
-                found = hash_image(reader, [name], self._runtime)[name]
-            if found != added.digests[name]:
-                raise errors.DigestMismatch(f"the image was read back with {name} {found}, not {added.digests[name]}")
-            return "read"
-        if info.checksum is not None and info.checksum.algorithm in added.digests:
-            if info.checksum.value.lower() != added.digests[info.checksum.algorithm]:
-                raise errors.DigestMismatch(f"the storage has another {info.checksum.algorithm} than what was sent")
-            return "backend"
-        return "size"
 
     def delete(self, location: Location | str, *, context: Any = None, missing_ok: bool = False) -> Deletion | None:
         """Remove an image.
@@ -327,8 +196,8 @@ class Store:
         with self._during("open", location) as address:
             if offset:
                 self._need(Feature.RANGES)
-            reader = open_image(self._driver, self._runtime, address, offset, length, context)
-        reader.named(self.id, Location.of(location).redacted)
+            reader = open_image(self._driver, self._runtime, address, offset, length, context, self._gate.retried)
+        reader.named(self.id, Location.of(location).redacted, self._failed)
         return reader
 
     def stat(self, location: Location | str, *, context: Any = None) -> ObjectInfo:
@@ -343,9 +212,20 @@ class Store:
         """Yield the images of the store, in any order (feature LIST)."""
         self._need(Feature.LIST)
         with self._during("list"):
-            found: Iterator[Listed[Any]] = self._seam.iterate(self._driver.list(self._runtime.context()))
-            for each in found:
+            each: Listed[Any]
+            for each in self._listing(self._driver.list):
                 yield ListedImage(each.image_id, self._location(each.address, {}), each.size)
+
+    def url(self, location: Location | str, seconds: float, *, context: Any = None) -> str:
+        """Return a URL that reads an image for `seconds` seconds without credentials (feature SIGNED_URLS).
+
+        It is a secret as long as it is valid: whoever has it reads the image.
+        """
+        if not seconds > 0:
+            raise errors.BadRequest(f"a URL holds for a number of seconds above 0, not {seconds!r}")
+        with self._during("url", location) as address:
+            self._need(Feature.SIGNED_URLS)
+            return self._verb(lambda ctx: self._driver.signed_url(address, seconds, ctx), context)
 
     def hash(
         self,
@@ -421,11 +301,47 @@ class Store:
             self._need(Feature.CAPACITY)
             return self._verb(self._driver.capacity)
 
+    def initialise(self) -> str:
+        """Prepare the place for this store and return a sentence of what was done; harmless when repeated.
+
+        :raises NotSupported: this kind of store needs no preparation.
+        """
+        with self._during("initialise"):
+            self._need(Feature.WRITE)
+            return self._verb(self._driver.initialise)
+
+    def info(self, capacity: bool = False) -> StoreInfo:
+        """Return everything there is to say about the store, secrets masked.
+
+        :param capacity: ask the storage for its room, too; what cannot be told stays None.
+        """
+        room = None
+        if capacity and Feature.CAPACITY in self.features:
+            with contextlib.suppress(errors.StoreLibError):  # its health tells more
+                room = self.capacity()
+        return StoreInfo(
+            id=self.id,
+            type=self.type,
+            description=self.description,
+            default=self.is_default,
+            weight=self.weight,
+            read_only=self.read_only,
+            schemes=self.schemes,
+            prefix=self.prefix(),
+            features=self.features,
+            limits=self.limits,
+            properties=self.describe(),
+            backend=self.backend(),
+            settings=self.options(),
+            health=self.health,
+            capacity=room,
+        )
+
     def leftovers(self) -> Iterator[Leftover]:
         """Yield what transfers left on the storage, those under way included (feature LEFTOVERS)."""
         self._need(Feature.LEFTOVERS)
         with self._during("leftovers"):
-            yield from self._seam.iterate(self._driver.leftovers(self._runtime.context()))
+            yield from self._listing(self._driver.leftovers)
 
     def sweep(self, *, older_than: float | None = None, dry_run: bool = False) -> SweepResult:
         """Remove what dead transfers left.
@@ -436,24 +352,12 @@ class Store:
         """
         self._need(Feature.WRITE)
         age = self.settings.base.leftover_age if older_than is None else older_than
-        now = self._runtime.clock.wall()
-        removed: builtins.list[Leftover] = []
-        kept: builtins.list[Leftover] = []
-        failed: builtins.list[tuple[Leftover, errors.StoreLibError]] = []
-        for leftover in [*self.leftovers()]:
-            if not may_go(leftover, now, age):
-                kept.append(leftover)
-                continue
-            try:
-                if not dry_run:
-                    with self._during("sweep"):
-                        self._verb(functools.partial(self._driver.sweep, leftover))
-                removed.append(leftover)
-            except (errors.InUse, errors.NotFound):
-                kept.append(leftover)
-            except errors.StoreLibError as error:
-                failed.append((leftover, error))
-        return SweepResult(removed, kept, failed)
+
+        def remove(leftover: Leftover) -> None:
+            with self._during("sweep"):
+                self._verb(lambda ctx: self._driver.sweep(leftover, ctx))
+
+        return sweep(self.leftovers(), None if dry_run else remove, self._runtime.clock.wall(), age)
 
     def close(self, timeout: float = 10.0) -> Sequence[str]:
         """Take no more work and release everything, in at most `timeout` seconds; return what is stuck, a line each."""
@@ -465,87 +369,3 @@ class Store:
             with self._seam:
                 self._driver.close()
         return stuck
-
-    # -- within -------------------------------------------------------------------------------------------------------
-
-    def _ask(self) -> Probe:
-        base = self.settings.base
-        ctx = self._runtime.context(timeout=base.probe_timeout, deadline=base.probe_timeout)
-        with self._seam:
-            return self._runtime.guarded(lambda: self._driver.probe(ctx), base.probe_timeout, self._runtime.probe_pool)
-
-    def _verb(
-        self, verb: Callable[[Context], T], context: Any = None, gone: T | None = None, missing_ok: bool = False
-    ) -> T:
-        """Call one verb of the driver, tried again on passing errors, in bounded time.
-
-        :param gone: to be returned when nothing is there any more after a try whose answer was lost.
-        :param missing_ok: told to the driver.
-        """
-        ctx = self._runtime.context(context, missing_ok=missing_ok)
-        timeout = self.settings.base.operation_timeout
-        lost = False
-
-        def once() -> T:
-            nonlocal lost
-            try:
-                with self._seam:
-                    return self._runtime.guarded(lambda: verb(ctx), timeout)
-            except errors.StoreLibError as error:
-                if lost and gone is not None and isinstance(error, errors.NotFound):
-                    return gone
-                lost = lost or error.outcome is errors.Outcome.UNKNOWN
-                raise
-
-        return Retry(self.settings.base, self._runtime.clock, ctx.stop).call(once)
-
-    def _need(self, feature: Feature) -> None:
-        self._open_only()
-        if feature in self.features:
-            return
-        name = str(feature.name).lower()
-        if self.settings.base.read_only and feature in self._driver.features:
-            raise self._named(errors.ReadOnlyStore("the operator made the store read-only"), name, None)
-        raise self._named(errors.NotSupported(f"this store does not offer {name!r}"), name, None)
-
-    def _open_only(self) -> None:
-        if self._closed:
-            raise self._named(errors.StoreClosed("the store was closed"), "use", None)
-
-    @contextlib.contextmanager
-    def _during(self, operation: str, location: Location | str = _NOWHERE) -> Iterator[Any]:
-        """Name store, operation and location in the errors that come from inside; yield the address of the location."""
-        shown = None
-        try:
-            self._open_only()
-            address: Address | None = None
-            if location is not _NOWHERE:
-                place = Location.of(location)
-                shown = place.redacted
-                if place.store not in (None, self.id):
-                    raise errors.ForeignLocation(f"the location is of store {place.store}, not of {self.id}")
-                address = self._driver.parse(place.uri)
-            yield address
-        except errors.StoreLibError as error:
-            self._named(error, operation, shown)
-            raise
-
-    def _named(self, error: errors.StoreLibError, operation: str, location: str | None) -> errors.StoreLibError:
-        if error.store is None:
-            error.store, error.operation, error.location = self.id, operation, location
-        return error
-
-    def _location(self, address: Address, metadata: Mapping[str, Any]) -> Location:
-        return Location(self._driver.uri(address), self.id, dict(metadata))
-
-
-def split_digest(digest: str) -> tuple[str, str]:
-    """Return name and lower-case value of ``algorithm:hex``.
-
-    :raises UnknownDigest: it is no such text, or its value has not the algorithm's length.
-    """
-    name, _, value = digest.partition(":")
-    (name,) = check_algorithms([name])
-    if len(value) != 2 * new_hash(name).digest_size or not all(char in "0123456789abcdefABCDEF" for char in value):
-        raise errors.UnknownDigest(f"{value!r} is no {name} in hexadecimal")
-    return name, value.lower()

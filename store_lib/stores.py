@@ -16,7 +16,7 @@ from oslo_config import cfg
 from store_lib import errors, opts
 from store_lib.copying import Copying
 from store_lib.errors import Mistake
-from store_lib.health import Health
+from store_lib.health import Gate, Health, Prober
 from store_lib.interface import Driver
 from store_lib.location import Location, redact, scheme_of
 from store_lib.record import ImageRecord
@@ -69,6 +69,10 @@ class Stores(Mapping[str, Store]):
         self._stores = {store.id: store for store in stores}
         self._default = default
         self._shared = shared
+        for store in stores:
+            store._is_default = store.id == default
+        gates = [store._gate for store in stores]
+        self._prober = Prober(gates, lambda due: shared.map(Gate.ask, due), shared.clock)
         #: Stores that could not be made, with the reason; only `from_config` with ``strict=False`` leaves any.
         self.broken = dict(broken)
 
@@ -262,11 +266,16 @@ class Stores(Mapping[str, Store]):
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    def start(self) -> dict[str, Health]:
+    def start(self, background: bool = False) -> dict[str, Health]:
         """Ask every store that has `probe_on_start` whether it is usable, all at once; return what each said.
 
         A store that is down stays closed for add and delete until it answers; nothing is raised.
+
+        :param background: go on asking all stores in a thread of its own, each once its `probe_interval` has passed,
+            until `close`; a process that is forked from this one has no such thread until it calls this, too.
         """
+        if background:
+            self._prober.start()
         asked = [store for store in self._stores.values() if store.settings.base.probe_on_start]
         if not asked:
             return {}
@@ -276,7 +285,8 @@ class Stores(Mapping[str, Store]):
     def close(self, timeout: float = 10.0) -> list[str]:
         """Release everything in at most about `timeout` seconds; return what is stuck, a line each."""
         deadline = self._shared.deadline(timeout)
-        stuck = [line for store in self._stores.values() for line in store.close(deadline.left() or 0)]
+        stuck = self._prober.stop(deadline.left() or 0)
+        stuck += [line for store in self._stores.values() for line in store.close(deadline.left() or 0)]
         return stuck + self._shared.close(deadline.left() or 0)
 
     def __enter__(self) -> Stores:

@@ -11,7 +11,7 @@ from store_lib import errors
 from store_lib.runtime import Pool
 from store_lib.transfer.flow import Flow, Line, Slot
 
-__all__ = ["Digests", "Verifier", "check_algorithms", "new_hash"]
+__all__ = ["Digests", "Verifier", "check_algorithms", "new_hash", "split_digest"]
 
 
 class Verifier(Protocol):
@@ -49,6 +49,18 @@ def new_hash(name: str) -> Any:
     if not made.digest_size:
         raise errors.UnknownDigest(f"{name!r} has no length of its own; use for instance sha512")
     return made
+
+
+def split_digest(digest: str) -> tuple[str, str]:
+    """Return name and lower-case value of ``algorithm:hex``.
+
+    :raises UnknownDigest: it is no such text, or its value has not the algorithm's length.
+    """
+    name, _, value = digest.partition(":")
+    (name,) = check_algorithms([name])
+    if len(value) != 2 * new_hash(name).digest_size or not all(char in "0123456789abcdefABCDEF" for char in value):
+        raise errors.UnknownDigest(f"{value!r} is no {name} in hexadecimal")
+    return name, value.lower()
 
 
 class Digests:

@@ -7,7 +7,7 @@ import contextlib
 import io
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from store_lib import errors
@@ -29,19 +29,26 @@ _SHARE = 4
 
 
 def open_image(
-    driver: Driver[Any], runtime: StoreRuntime, address: Address, offset: int, length: int | None, context: Any
+    driver: Driver[Any],
+    runtime: StoreRuntime,
+    address: Address,
+    offset: int,
+    length: int | None,
+    context: Any,
+    retried: Callable[[], None] = lambda: None,
 ) -> ImageReader:
     """Open an image for reading; every error that opening can have comes now.
 
     :param offset: first byte, from the start of the image.
     :param length: bytes, None up to the end.
+    :param retried: called for each request that has to be sent again, while opening and while reading.
     :raises BadRange: the range does not lie inside the image.
     :raises StoreLibError: what the store answers.
     """
     stop = threading.Event()
     ctx = runtime.context(context, stop=stop)
     seam = Seam(driver)
-    retry = Retry(runtime.base, runtime.clock, stop)
+    retry = Retry(runtime.base, runtime.clock, stop, retried)
 
     def once() -> Download:
         with seam:
@@ -85,11 +92,18 @@ class ImageReader(io.RawIOBase):
         self._rest = memoryview(b"")
         self._chunks: Iterator[bytes] | None = None
         self._name: tuple[str, str] | None = None
+        self._failed: Callable[[errors.StoreLibError], None] = lambda error: None
         self._lent: int | None = None
 
-    def named(self, store: str, location: str) -> None:
-        """Say what errors of reading name: the store's id and the redacted location."""
+    def named(
+        self, store: str, location: str, failed: Callable[[errors.StoreLibError], None] = lambda error: None
+    ) -> None:
+        """Say what errors of reading name: the store's id and the redacted location.
+
+        :param failed: called with each error that reaches the reader's user.
+        """
         self._name = (store, location)
+        self._failed = failed
 
     def lend(self, memory: int) -> None:
         """Read ahead in `memory` bytes, which the caller was granted, and in no others; 0: do not read ahead."""
@@ -193,6 +207,7 @@ class ImageReader(io.RawIOBase):
                 if isinstance(error, errors.StoreLibError) and self._name is not None and error.store is None:
                     error.store, error.location = self._name
                     error.operation = "read"
+                    self._failed(error)
                 raise
         piece = self._rest[:most]
         whole = self._rest.obj

@@ -13,9 +13,9 @@ import pytest
 
 from store_lib import Deletion, Location, errors
 from store_lib.interface import Feature, Limits
-from store_lib.store import split_digest
 from store_lib.tests import fakes
 from store_lib.tests.support import content, in_child, payload
+from store_lib.transfer.digest import split_digest
 
 URI = "memory://it/image"
 
@@ -197,23 +197,25 @@ def test_what_cannot_be_deleted_stays(make_store, error):
 @pytest.mark.parametrize("verb", ["stat", "delete", "capacity"])
 def test_verbs_are_tried_again(make_store, verb):
     driver = fakes.fake()
-    driver.script.fail(verb, fakes.passing, 1, 2)
     store = make_store(driver)
     store.add("image", b"abc")
+    before = driver.script.count(verb)  # a probe asks for the capacity, too
+    driver.script.fail(verb, fakes.passing, before + 1, before + 2)
     if verb == "capacity":
         store.capacity()
     else:
         getattr(store, verb)(URI)
-    assert driver.script.count(verb) == 3
+    assert driver.script.count(verb) == before + 3
 
 
 @pytest.mark.parametrize("verb", ["stat", "delete", "capacity", "list"])
 def test_errors_of_the_client_are_translated_and_bugs_are_not(make_store, verb):
     driver = fakes.fake(ERRORS=((OSError, errors.BackendError),))
-    driver.script.fail(verb, OSError("disk"), 1)
-    driver.script.fail(verb, TypeError("bug"), 2)
     store = make_store(driver)
     store.add("image", b"abc")
+    before = driver.script.count(verb)
+    driver.script.fail(verb, OSError("disk"), before + 1)
+    driver.script.fail(verb, TypeError("bug"), before + 2)
 
     def use():
         if verb == "capacity":
