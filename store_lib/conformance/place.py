@@ -98,9 +98,14 @@ class Place:
 
     def scripted(self, **options: Any) -> tuple[Store, Script]:
         """Return the store with a script for its driver, which is clear; see `store`."""
+        stores, script = self.scripted_stores(**options)
+        return stores[self.store_id], script
+
+    def scripted_stores(self, **options: Any) -> tuple[Stores, Script]:
+        """Return all stores, with a script for the driver of the one under test; see `scripted`."""
         stores, script = self._keep({"part_size": self.part, **options}, True)
         script.clear()
-        return stores[self.store_id], script
+        return stores, script
 
     def stores(self, **options: Any) -> Stores:
         """Return all stores that the checks use: this one, the other one, and ``conformance-memory``."""
@@ -108,9 +113,8 @@ class Place:
 
     def fresh(self, **options: Any) -> Stores:
         """Return new stores, closed after the check."""
-        made = self._make(options, None)
-        self._fresh.append(made)
-        return made
+        self._fresh.append(self.make(options))
+        return self._fresh[-1]
 
     @functools.cached_property
     def part(self) -> int:
@@ -133,12 +137,16 @@ class Place:
         key = (faults, tuple(sorted(options.items())))
         if key not in self._kept:
             script = Script()
-            self._kept[key] = (self._make(options, script if faults else None), script)
+            self._kept[key] = (self.make(options, script if faults else None), script)
         return self._kept[key]
 
-    def _make(self, options: Mapping[str, Any], script: Script | None) -> Stores:
+    def make(self, options: Mapping[str, Any] | None = None, script: Script | None = None) -> Stores:
+        """Return new stores, which the caller closes.
+
+        :param script: for the driver of the store.
+        """
         conf = cfg.ConfigOpts()
-        arguments = ["--config-file", str(self._config), "--config-file", str(self._overrides(options))]
+        arguments = ["--config-file", str(self._config), "--config-file", str(self._overrides(options or {}))]
         conf(arguments, project="store_lib", default_config_files=[], default_config_dirs=[])
         drivers = dict(self._drivers)
         if script is not None:

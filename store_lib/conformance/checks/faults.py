@@ -75,12 +75,8 @@ def outcome_by_identity(place: Place) -> None:
     image_id = place.new_id()
     slow = DirectUpload(place, image_id, payload(place.part + 6500)).filled()
     quick = DirectUpload(place, image_id, payload(place.part + 6500)).filled()
-    committed = quick.commit()
+    quick.commit()
     assert slow.outcome() is None
-    mine = quick.outcome()
-    assert mine is not None
-    assert mine.address == committed.address
-    assert mine.info.size == len(quick.data)
     slow.abort()
     quick.abort()
 

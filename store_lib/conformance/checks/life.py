@@ -99,7 +99,7 @@ def nothing_stays_open(place: Place) -> None:
     """Once a store is closed, its threads and descriptors are gone."""
     uri = place.put(payload(930))
     before = _held()
-    store = place.fresh()[place.store_id]
+    store = place.make()[place.store_id]
     store.probe()
     if Feature.WRITE | Feature.DELETE in store.features:
         for size in (2 * place.part, 931):

@@ -83,12 +83,14 @@ def several_ranges_at_once(place: Place) -> None:
     data, store = payload(4 * 4096), place.store()
     download = open_download(store, place.put(data))
     try:
-        bodies = [(at, download.read(at, 4096)) for at in (0, 8192, 4096, 12288)]
+        bodies = [(at, download.read(at, 4096)) for at in range(0, len(data), 4096)]
         with store._seam:
-            found = {at: b"".join(body) for at, body in bodies}
+            found = [(at, next(body)) for at, body in bodies]
+            rest = [b"".join(body) for _, body in bodies]
     finally:
         download.close()
-    assert b"".join(found[at] for at in sorted(found)) == data
+    for (at, first), end in zip(found, rest, strict=True):
+        assert first + end == data[at : at + 4096], f"the range from {at} on"
 
 
 @behaviour(45, RANGES | Feature.WRITE | Feature.DELETE)
@@ -100,14 +102,13 @@ def replaced_under_a_reader(place: Place) -> None:
     with store.open(record.location) as reader:
         assert reader.read(512) == old[:512]
         store.delete(record.location)
-        again = place.add(new, image_id=image_id)
+        place.add(new, image_id=image_id)
         try:
             reader.seek(4096)
             rest = reader.read()
         except errors.StoreLibError:
             rest = old[4096:]
         assert rest == old[4096:], "bytes of another image"
-    assert place.store().stat(again.location).size == len(new)
 
 
 @behaviour(46)

@@ -51,7 +51,7 @@ def several_whole_parts(place: Place) -> None:
 @behaviour(26, WRITE)
 def unknown_size(place: Place) -> None:
     """Where the size is not told beforehand, images around every border come back."""
-    for size in (1, place.part - 1, place.part, place.part + 1, place.several * place.part + 1):
+    for size in (26, place.part - 1, place.part, place.part + 1, place.several * place.part + 1):
         data = payload(size)
         record = place.add(iter([data]))
         assert record.size == size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from store_lib.conformance.behaviour import NotOffered, behaviour
-from store_lib.conformance.direct import open_download
+from store_lib.conformance.direct import DirectUpload, open_download
 from store_lib.conformance.place import Place, content, payload
 from store_lib.interface import Feature
 
@@ -37,8 +37,14 @@ def zeroes_at_the_end(place: Place) -> None:
 def extents_cover_the_range(place: Place) -> None:
     """Where data and holes are told, they cover the range in order and without gaps, and holes are zeroes."""
     data = bytes(65_536) + payload(65_536) + bytes(place.part) + payload(1120)
-    store = place.store()
-    download = open_download(store, place.put(data))
+    store, path = place.store(), place.folder / "holes"
+    with open(path, "w+b") as file:
+        for start, end in ((65_536, 131_072), (131_072 + place.part, len(data))):
+            file.seek(start)
+            file.write(data[start:end])
+        file.seek(0)
+        uri = place.add(file, size=len(data)).location.uri if Feature.WRITE in store.features else place.put(data)
+    download = open_download(store, uri)
     try:
         for offset, length in ((0, len(data)), (65_536, 70_000), (65_537, len(data) - 65_537)):
             found = download.extents(offset, length)
@@ -58,8 +64,6 @@ def extents_cover_the_range(place: Place) -> None:
 @behaviour(113, SPARSE)
 def unwritten_is_zero(place: Place) -> None:
     """What is never written reads as zeroes, also where another image was before."""
-    from store_lib.conformance.direct import DirectUpload
-
     before = place.add(payload(2 * place.part))
     if Feature.DELETE in place.store().features:
         place.store().delete(before.location)

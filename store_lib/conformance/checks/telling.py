@@ -89,7 +89,9 @@ def undeclared_is_refused(place: Place) -> None:
     store = place.store(disabled_features="list, capacity, ranges, leftovers")
     off = Feature.LIST | Feature.CAPACITY | Feature.RANGES | Feature.LEFTOVERS
     assert not store.features & off
-    uri = place.put(payload(1060))
+    data = payload(1060)
+    uri = place.add(data, store).location.uri if Feature.WRITE in store.features else place.put(data)
+    assert content(store, uri) == data
     for refused in (lambda: [*store.list()], store.capacity, lambda: store.open(uri, 1), lambda: [*store.leftovers()]):
         with pytest.raises(errors.NotSupported):
             refused()

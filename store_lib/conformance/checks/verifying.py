@@ -44,13 +44,3 @@ def digests_of_what_is_stored(place: Place) -> None:
     store.verify(uri, f"sha256:{expected}")
     with pytest.raises(errors.DigestMismatch):
         store.verify(uri, "sha256:" + "0" * 64)
-
-
-@behaviour(123, WRITE)
-def digests_of_what_is_sent(place: Place) -> None:
-    """The digests in a record are those of the bytes that were sent, in one part or many."""
-    for size in (1230, place.several * place.part + 1230):
-        data = payload(size)
-        record = place.add(data, digests=["md5", "sha512"])
-        for name in ("md5", "sha512"):
-            assert record.digests[name] == hashlib.new(name, data, usedforsecurity=False).hexdigest()
