@@ -19,7 +19,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.drivers._rbd_handle import Handle, never_free
-from store_lib.drivers._rbd_opts import MEND
+from store_lib.drivers._rbd_opts import MEND, written_fsid
 from store_lib.drivers._rbd_values import ceph_error, is_ceph
 from store_lib.interface import Runtime
 from store_lib.settings import StoreSettings
@@ -65,14 +65,6 @@ class Pool:
         except self.rados.ObjectNotFound:
             return None
 
-    def has_header(self, image_id: str) -> bool:
-        """Return whether the image itself is there."""
-        try:
-            self.ioctx.stat(f"rbd_header.{image_id}")
-        except self.rados.ObjectNotFound:
-            return False
-        return True
-
     def has_snapshot(self, image_id: str, snapshot: int) -> bool:
         """Return whether the image is there and has that snapshot, by its number."""
         try:
@@ -82,28 +74,39 @@ class Pool:
         _, count = struct.unpack_from("<QI", found)
         return snapshot in struct.unpack_from(f"<{count}Q", found, 12)
 
-    def list_as(self, image_id: str, old: str, new: str) -> None:
-        """Do what renaming does after the new name stands for the image: list it so, and forget the old name."""
-        request = _packed(old) + _packed(new) + _packed(image_id)
-        with contextlib.suppress(self.rados.ObjectNotFound):
-            self.ioctx.execute(_DIRECTORY, "rbd", "dir_rename_image", request)
-        self.forget_name(image_id, old)
+    def claim(self, name: str, image_id: str) -> bool:
+        """Have a name stand for an image, if it stands for none: return whether it does now.
 
-    def forget_name(self, image_id: str, name: str) -> None:
-        """Free a name that stands for an image under which it is not listed."""
-        if self.id_of(name) == image_id and self.name_of(image_id) != name:
+        librbd's own renaming looks before and then overwrites: of several at the same moment, all would succeed.
+        """
+        with self.rados.WriteOpCtx() as operation:
+            operation.new(self.rados.LIBRADOS_CREATE_EXCLUSIVE)
+            operation.write_full(_packed(image_id))
+            try:
+                self.ioctx.operate_write_op(operation, f"rbd_id.{name}")
+            except self.rados.ObjectExists:
+                return False
+        return True
+
+    def list_as(self, image_id: str, old: str, new: str) -> bool:
+        """Do what remains of renaming once the new name stands for the image; repeatable.
+
+        :returns: False when the directory holds the new name for another image, of which nothing else may be left.
+        """
+        try:
+            self.ioctx.execute(_DIRECTORY, "rbd", "dir_rename_image", _packed(old) + _packed(new) + _packed(image_id))
+        except self.rados.ObjectNotFound:
+            pass  # it was done before
+        except self.rados.ObjectExists:
+            return False
+        self.free(old, image_id)
+        return True
+
+    def free(self, name: str, image_id: str) -> None:
+        """Have a name stand for nothing, if it stands for that image."""
+        if self.id_of(name) == image_id:
             with contextlib.suppress(self.rados.ObjectNotFound):
                 self.ioctx.remove_object(f"rbd_id.{name}")
-
-    def taken(self, name: str) -> bool:
-        """Return whether an image of that name is there; a name that stands for nothing any more is freed."""
-        image_id = self.id_of(name)
-        if image_id is None:
-            return False
-        if self.name_of(image_id) is None and not self.has_header(image_id):
-            self.forget_name(image_id, name)
-            return False
-        return True
 
     def prove(self) -> None:
         """Make sure that the pool is there, and that it is the one that was opened.
@@ -149,8 +152,8 @@ class Cluster:
         self._settings = settings
         self._held = runtime.per_process(self._connect, _close, never_free)
         self._refused: tuple[float, errors.StoreLibError] | None = None
-        #: Of the cluster, once it was seen.
-        self.fsid: str | None = None
+        #: Of the cluster: as it was seen, and before that as Ceph's configuration file names it.
+        self.fsid: str | None = written_fsid(settings)
 
     @contextlib.contextmanager
     def pool(self) -> Iterator[Pool]:
@@ -218,7 +221,7 @@ def ask(cluster: Any, prefix: str, **arguments: Any) -> Any:
         raise errors.Forbidden(f"the monitors refuse the user '{prefix}'")
     if code:
         raise errors.StoreUnavailable(f"the monitors refuse '{prefix}': {problem}")
-    return json.loads(answer)
+    return json.loads(answer) if answer.strip() else None
 
 
 def _open_pool(cluster: Any, settings: StoreSettings) -> Pool:

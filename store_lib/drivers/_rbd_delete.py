@@ -11,7 +11,7 @@ from typing import Any
 from store_lib import errors
 from store_lib.drivers._rbd_cluster import Cluster, Pool
 from store_lib.drivers._rbd_image import missing, opened
-from store_lib.drivers._rbd_values import SNAPSHOT, TEMPORARY
+from store_lib.drivers._rbd_values import SNAPSHOT, of_unfinished
 from store_lib.interface import Deletion, Leftover, Owner
 
 __all__ = ["find_leftovers", "remove_image", "remove_unfinished", "sweep"]
@@ -87,25 +87,30 @@ def _children(image: Any) -> str:
     return f"{shown} and {len(found) - _NAMED} more" if len(found) > _NAMED else shown
 
 
-def remove_unfinished(cluster: Cluster, name: str) -> None:
-    """Remove an image that was never completed; harmless when it is gone.
+def remove_unfinished(cluster: Cluster, name: str) -> bool:
+    """Remove an image that was never completed; return whether it was there.
 
     :raises InUse: somebody has it open.
     """
     with cluster.pool() as pool:
         image_id = pool.id_of(name)
         if image_id is not None and pool.name_of(image_id) not in (None, name):
-            pool.forget_name(image_id, name)  # it was renamed: the image is another one's
-            return
+            pool.free(name, image_id)  # it is complete, and only its old name was left
+            return False
         with contextlib.suppress(pool.rbd.ImageNotFound), opened(cluster, name) as image:
             if len([*image.watchers_list()]) > 1:
                 raise errors.InUse("somebody is writing to it")
+            known = of_unfinished(name)
+            if known is not None and image_id is not None:
+                pool.free(known[1], image_id)  # it had been given its name, and nobody was told
             if _has_snapshot(image):
                 with contextlib.suppress(pool.rbd.InvalidArgument):
                     image.unprotect_snap(SNAPSHOT)
                 image.remove_snap(SNAPSHOT)
         with contextlib.suppress(pool.rbd.ImageNotFound):
             pool.images.remove(pool.ioctx, name)
+            return True
+    return False
 
 
 def find_leftovers(cluster: Cluster) -> Iterator[Leftover]:
@@ -114,9 +119,9 @@ def find_leftovers(cluster: Cluster) -> Iterator[Leftover]:
         names = pool.images.list(pool.ioctx)
         trashed = [*pool.images.trash_list(pool.ioctx)]
     for name in names:
-        owner = Owner.decode(name[len(TEMPORARY) :]) if name.startswith(TEMPORARY) else None
-        if owner is not None:
-            yield _unfinished(cluster, name, owner)
+        known = of_unfinished(name)
+        if known is not None:
+            yield _unfinished(cluster, name, known[0])
     for each in trashed:
         found = _trashed(cluster, each)
         if found is not None:
@@ -161,8 +166,9 @@ def sweep(cluster: Cluster, leftover: Leftover) -> None:
     :raises InUse: somebody has it open, it has clones, or its deferment is not over.
     """
     kind, name = leftover.address
-    if kind == _UNFINISHED and name.startswith(TEMPORARY):
-        remove_unfinished(cluster, name)
+    if kind == _UNFINISHED and of_unfinished(name):
+        if not remove_unfinished(cluster, name):
+            raise errors.NotFound("it is gone")
     elif kind == _TRASHED:
         _purge(cluster, name)
     else:

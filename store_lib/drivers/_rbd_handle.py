@@ -75,6 +75,10 @@ class Handle(Generic[T]):
         if last:
             self._close(self._value)
 
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # nobody is left to be told
+            self.close()
+
 
 def never_free(value: Any) -> None:
     """Keep `value`, which a fork left to this child, until the process ends.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Mapping
 
 from oslo_config import cfg
@@ -11,7 +12,7 @@ from oslo_config import cfg
 from store_lib.errors import Mistake
 from store_lib.settings import StoreSettings
 
-__all__ = ["FEATURE_BITS", "MEND", "OPTIONS", "check"]
+__all__ = ["FEATURE_BITS", "MEND", "OPTIONS", "check", "written_fsid"]
 
 #: Bits of image features by the names that Ceph's own option and command use (rbd(8)).
 FEATURE_BITS: Mapping[str, int] = {
@@ -20,9 +21,9 @@ FEATURE_BITS: Mapping[str, int] = {
     "object-map": 8,
     "fast-diff": 16,
     "deep-flatten": 32,
-    "journaling": 64,
 }
-_NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map", "journaling": "exclusive-lock"}
+_NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map"}
+_FSID = re.compile(r"^\s*fsid\s*=\s*([0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
 _LARGEST_CHUNK = 32  # MiB, an order of 25; librbd makes no larger objects
 
 OPTIONS = [
@@ -72,7 +73,7 @@ OPTIONS = [
     cfg.ListOpt(
         "rbd_store_image_features",
         default=[],
-        help="Features of new images, of layering, exclusive-lock, object-map, fast-diff, deep-flatten and journaling. "
+        help="Features of new images, of layering, exclusive-lock, object-map, fast-diff and deep-flatten. "
         "Layering is always among them, since instances are clones. Empty leaves it to rbd_default_features of "
         "Ceph's configuration.",
     ),
@@ -94,6 +95,17 @@ OPTIONS = [
 
 #: How to get the bindings, which are built with Ceph and not on PyPI.
 MEND = "install the distribution's packages python3-rados and python3-rbd, and make them visible to this Python"
+
+
+def written_fsid(settings: StoreSettings) -> str | None:
+    """Return the fsid of the cluster where Ceph's configuration file names it, before anybody has connected."""
+    path = settings["rbd_store_ceph_conf"] or "/etc/ceph/ceph.conf"
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            found = _FSID.search(file.read())
+    except OSError:
+        return None
+    return found[1].lower() if found else None
 
 
 def check(settings: StoreSettings) -> Iterator[Mistake]:

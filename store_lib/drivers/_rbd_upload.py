@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store_lib import errors
+from store_lib.drivers._rbd_cluster import Pool
 from store_lib.drivers._rbd_delete import remove_unfinished
 from store_lib.drivers._rbd_image import OpenImage, RbdDownload, open_image, write
-from store_lib.drivers._rbd_values import SNAPSHOT, TEMPORARY, RbdAddress
-from store_lib.errors import Outcome
+from store_lib.drivers._rbd_values import SNAPSHOT, RbdAddress, unfinished_name
 from store_lib.interface import MIB, Address, Committed, Driver, Leftover, ObjectInfo, Owner, Part, Token, Upload
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["RbdUpload"]
 
 #: Bytes that an image of unknown size has room for at first.
-_FIRST = 64 * MIB
+_FIRST = 16 * MIB
 
 
 class RbdUpload(Upload[RbdAddress]):
@@ -36,13 +36,13 @@ class RbdUpload(Upload[RbdAddress]):
         self._cluster = driver.cluster
         self._image_id = image_id
         self._owner = owner
-        self._temporary = TEMPORARY + owner.encode()
+        self._temporary = unfinished_name(owner, image_id)
         self._capacity = _FIRST if size is None else size
         self.limits = dataclasses.replace(driver.limits, capacity=self._capacity)
         self._most = max(1, driver.in_flight // self.limits.parallel)
         self._handle: OpenImage | None = None
         self._id = ""
-        self._begun = self._renaming = False
+        self._begun = self._naming = False
         self._committed: Committed[RbdAddress] | None = None
         self._lock = threading.Lock()
         self._source: RbdDownload | None = None
@@ -108,7 +108,10 @@ class RbdUpload(Upload[RbdAddress]):
             return self._source
 
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[RbdAddress]:
-        """Trim, snapshot and protect the image, then give it its name; each step may be repeated."""
+        """Trim, snapshot and protect the image, then give it its name; each step may be repeated.
+
+        Claiming the name is the moment at which the image becomes visible; what follows only tidies up.
+        """
         with self._cluster.pool() as pool, self._image() as image:
             if image.size() != size:
                 image.resize(size)
@@ -117,23 +120,19 @@ class RbdUpload(Upload[RbdAddress]):
                 image.create_snap(SNAPSHOT)
             if not image.is_protected_snap(SNAPSHOT):
                 image.protect_snap(SNAPSHOT)
-            self._renaming = True
-            try:
-                pool.images.rename(pool.ioctx, self._temporary, self._image_id)
-            except pool.rbd.ImageExists as error:
-                raise self._taken() from error
-            except pool.rbd.Error as error:
-                # Whatever it says: the new name may stand for the image by now.
-                problem = f"renaming the image failed half-way: {error}"
-                raise errors.StoreUnavailable(problem, outcome=Outcome.UNKNOWN) from error
-            return self._done(size)
+            self._naming = True
+            if not pool.claim(self._image_id, self._id):
+                raise errors.Duplicate(f"image {self._image_id} is there already")
+            return self._listed(pool, image.size())
 
-    def _taken(self) -> errors.StoreLibError:
-        with self._cluster.pool() as pool:
-            if pool.taken(self._image_id):
-                return errors.Duplicate(f"image {self._image_id} is there already")
-        # The name stood for an image that is gone, and is free now.
-        return errors.StoreUnavailable("the name was still held by what is left of another image")
+    def _listed(self, pool: Pool, size: int) -> Committed[RbdAddress]:
+        """Complete the renaming: the name stands for the image, and readers may have met it."""
+        if not pool.list_as(self._id, self._temporary, self._image_id):
+            pool.free(self._image_id, self._id)
+            self._naming = False
+            problem = f"the pool lists an image {self._image_id} of which only a part is left; delete it once more"
+            raise errors.Duplicate(problem)
+        return self._done(size)
 
     def _done(self, size: int) -> Committed[RbdAddress]:
         address = RbdAddress(self._cluster.fsid, self._image_id, SNAPSHOT)
@@ -141,23 +140,18 @@ class RbdUpload(Upload[RbdAddress]):
         return self._committed
 
     def outcome(self) -> Committed[RbdAddress] | None:
-        """Look which image the name stands for; a renaming that was cut off half-way is completed."""
-        if not self._renaming:
+        """Look whether the name stands for this very image; a renaming that was cut off half-way is completed."""
+        if not self._naming:
             return None
         with self._cluster.pool() as pool, self._image() as image:
-            if pool.id_of(self._image_id) != self._id:
-                return None
-            if pool.name_of(self._id) != self._image_id:
-                pool.list_as(self._id, self._temporary, self._image_id)
-            pool.forget_name(self._id, self._temporary)
-            return self._done(image.size())
+            return self._listed(pool, image.size()) if pool.id_of(self._image_id) == self._id else None
 
     def abort(self) -> Sequence[Leftover]:
         """Remove the unfinished image; a committed one, and one of which that can't be told, is only let go of."""
         try:
             if self._source is not None:
                 self._source.close()
-            if self._committed is None and self._renaming:
+            if self._committed is None and self._naming:
                 self.outcome()
             if self._handle is not None:
                 self._handle.close()
@@ -168,5 +162,5 @@ class RbdUpload(Upload[RbdAddress]):
                 raise  # a bug
             if self._handle is not None:
                 self._handle.close()
-            return (Leftover("unfinished image", self._temporary, self._owner),)
+            return (Leftover("unfinished image", ("unfinished image", self._temporary), self._owner),)
         return ()

@@ -8,11 +8,20 @@ import sys
 
 from store_lib import errors
 from store_lib.errors import Outcome
-from store_lib.interface import MIB, Address
+from store_lib.interface import MIB, Address, Owner
 
-__all__ = ["REQUEST", "SNAPSHOT", "TEMPORARY", "RbdAddress", "ceph_error", "is_ceph"]
+__all__ = [
+    "REQUEST",
+    "SNAPSHOT",
+    "TEMPORARY",
+    "RbdAddress",
+    "ceph_error",
+    "is_ceph",
+    "of_unfinished",
+    "unfinished_name",
+]
 
-#: What the names of unfinished images begin with; the owner record follows.  No image id begins with a dot.
+#: What the names of unfinished images begin with.  No image id begins with a dot.
 TEMPORARY = ".store_lib-"
 #: The snapshot that services clone from.
 SNAPSHOT = "snap"
@@ -31,6 +40,18 @@ class RbdAddress(Address):
     fsid: str | None
     image: str
     snapshot: str | None
+
+
+def unfinished_name(owner: Owner, image_id: str) -> str:
+    """Return the name that an image has until it is complete: it tells who makes it, and what it will be."""
+    return f"{TEMPORARY}{owner.encode()}={image_id}"
+
+
+def of_unfinished(name: str) -> tuple[Owner, str] | None:
+    """Return what `unfinished_name` wrote, or None when `name` is another one."""
+    owner, _, image_id = name.removeprefix(TEMPORARY).partition("=")
+    found = Owner.decode(owner) if name.startswith(TEMPORARY) else None
+    return (found, image_id) if found is not None and image_id else None
 
 
 def is_ceph(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ Location: ``rbd://<fsid>/<pool>/<image id>/snap``, as glance_store writes it; in
 from __future__ import annotations
 
 import contextlib
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -138,9 +139,9 @@ class RbdDriver(Driver[RbdAddress]):
         return address.image
 
     def prefix(self) -> str | None:
-        """Return what locations begin with; None until the cluster was seen once."""
+        """Return what locations begin with; None until the cluster's fsid is known."""
         fsid = self.cluster.fsid
-        return RbdForm(fsid, self.pool, "x", SNAPSHOT).clean().removesuffix(f"x/{SNAPSHOT}") if fsid else None
+        return f"rbd://{fsid}/{urllib.parse.quote(self.pool, safe='')}/" if fsid else None
 
     @contextlib.contextmanager
     def _in(self, address: RbdAddress) -> Iterator[None]:
@@ -205,7 +206,7 @@ class RbdDriver(Driver[RbdAddress]):
     def upload(self, image_id: str, size: int | None, ctx: Context) -> Upload[RbdAddress]:
         """See that the name is free, and of a large image that it fits."""
         with self.cluster.pool() as pool:
-            if pool.taken(image_id):
+            if pool.id_of(image_id) is not None:
                 raise errors.Duplicate(f"image {image_id} is there already")
         if size is not None and size >= _LARGE:
             free = self.capacity(ctx).free
