@@ -1,6 +1,10 @@
 """Sphinx configuration of the documentation."""
 
 import importlib.metadata
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "ext"))
 
 project = "store_lib"
 author = "store_lib contributors"
@@ -12,6 +16,7 @@ extensions = [
     "cliff.sphinxext",
     "oslo_config.sphinxext",
     "stevedore.sphinxext",
+    "store_lib_docs",
 ]
 
 html_theme = "furo"

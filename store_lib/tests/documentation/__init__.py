@@ -1,0 +1,1 @@
+"""Tests of the documentation: it can be built, and its code runs."""
