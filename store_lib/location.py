@@ -54,7 +54,8 @@ def redact(uri: object) -> str:
     if "@" in text and not text.startswith("/", start):
         text = text[:start] + "***@" + text.rpartition("@")[2]
     text = _without_secrets(text)[: MAX_URI + 1]
-    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return text if len(text) <= 500 else text[:497] + "..."
 
 
