@@ -94,25 +94,26 @@ class Place:
 
     def store(self, **options: Any) -> Store:
         """Return the store, with `options` in its group; the same one each time, with parts of `part` bytes."""
-        return self._keep({"part_size": self.part, **options}, False)[0][self.store_id]
+        return self._keep({"part_size": self.part, **options})[0][self.store_id]
 
     def scripted(self, **options: Any) -> tuple[Store, Script]:
         """Return the store with a script for its driver, which is clear; see `store`."""
-        stores, script = self.scripted_stores(**options)
+        stores, script = self._keep({"part_size": self.part, **options}, faults=True)
+        script.clear()
         return stores[self.store_id], script
 
     def scripted_stores(self, **options: Any) -> tuple[Stores, Script]:
         """Return all stores, with a script for the driver of the one under test; see `scripted`."""
-        stores, script = self._keep({"part_size": self.part, **options}, True)
+        stores, script = self._keep({"part_size": self.part, **options}, faults=True, all_of_them=True)
         script.clear()
         return stores, script
 
     def stores(self, **options: Any) -> Stores:
         """Return all stores that the checks use: this one, the other one, and ``conformance-memory``."""
-        return self._keep({"part_size": self.part, **options}, False)[0]
+        return self._keep({"part_size": self.part, **options}, all_of_them=True)[0]
 
     def fresh(self, **options: Any) -> Stores:
-        """Return new stores, closed after the check."""
+        """Return the store made anew, in its `Stores`, which is closed after the check."""
         self._fresh.append(self.make(options))
         return self._fresh[-1]
 
@@ -126,27 +127,37 @@ class Place:
     @functools.cached_property
     def limits(self) -> Limits:
         """What the store tells of its uploads."""
-        return self._keep({}, False)[0][self.store_id].limits
+        return self._keep({})[0][self.store_id].limits
 
     @property
     def several(self) -> int:
         """Parts of an image that certainly goes in parts."""
         return 3 if self.limits.whole_max < 3 * self.part else 2 + -(-self.limits.whole_max // self.part)
 
-    def _keep(self, options: dict[str, Any], faults: bool) -> tuple[Stores, Script]:
-        key = (faults, tuple(sorted(options.items())))
+    def _keep(
+        self, options: dict[str, Any], *, faults: bool = False, all_of_them: bool = False
+    ) -> tuple[Stores, Script]:
+        key = (faults, all_of_them, tuple(sorted(options.items())))
         if key not in self._kept:
             script = Script()
-            self._kept[key] = (self.make(options, script if faults else None), script)
+            self._kept[key] = (self.make(options, script if faults else None, all_of_them), script)
         return self._kept[key]
 
-    def make(self, options: Mapping[str, Any] | None = None, script: Script | None = None) -> Stores:
+    def make(
+        self, options: Mapping[str, Any] | None = None, script: Script | None = None, all_of_them: bool = False
+    ) -> Stores:
         """Return new stores, which the caller closes.
 
         :param script: for the driver of the store.
+        :param all_of_them: not the one under test alone.
         """
         conf = cfg.ConfigOpts()
-        arguments = ["--config-file", str(self._config), "--config-file", str(self._overrides(options or {}))]
+        arguments = [
+            "--config-file",
+            str(self._config),
+            "--config-file",
+            str(self._overrides(options or {}, all_of_them)),
+        ]
         conf(arguments, project="store_lib", default_config_files=[], default_config_dirs=[])
         drivers = dict(self._drivers)
         if script is not None:
@@ -168,8 +179,9 @@ class Place:
         chosen = {name: known[name] for name in (self.store_id, self.other_id) if name}
         return {**chosen, "conformance-memory": "memory"}
 
-    def _overrides(self, options: Mapping[str, Any]) -> pathlib.Path:
-        enabled = ", ".join(f"{name}:{kind}" for name, kind in self._kinds.items())
+    def _overrides(self, options: Mapping[str, Any], all_of_them: bool) -> pathlib.Path:
+        chosen = self._kinds if all_of_them else {self.store_id: self._kinds[self.store_id]}
+        enabled = ", ".join(f"{name}:{kind}" for name, kind in chosen.items())
         lines = ["[DEFAULT]", f"enabled_backends = {enabled}"]
         lines += ["[glance_store]", f"default_backend = {self.store_id}", f"[{self.store_id}]"]
         for name, values in options.items():
