@@ -238,8 +238,8 @@ class RbdDriver(Driver[RbdAddress]):
         with self.cluster.pool() as pool:
             pools = pool.ask("df", detail="detail")["pools"]
         found = [each["stats"] for each in pools if each["name"] == name]
-        if not found:
-            raise errors.StoreUnavailable(f"the cluster has no pool {name!r}")
+        if not found:  # a new pool is counted only after some seconds
+            return Capacity(None, None, None)
         used, free = int(found[0]["stored"]), int(found[0]["max_avail"])
         quota = int(found[0].get("quota_bytes", 0))
         if quota:
