@@ -94,7 +94,7 @@ cache = swift.cache
 include_service_catalog = false
 service_token_roles_required = true
 # Seconds that a token is trusted without asking Keystone again: few, so that a revoked one fails soon.
-token_cache_time = 2
+token_cache_time = 5
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator, member
@@ -150,9 +150,6 @@ key_repository = {place}/fernet
 key_repository = {place}/fernet
 [credential]
 key_repository = {place}/credential
-[cache]
-# What one thread has just changed another must see.
-enabled = false
 [identity]
 # The check of the password would else be most of a request for a token.
 password_hash_rounds = 4
