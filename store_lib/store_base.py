@@ -100,6 +100,11 @@ class StoreBase:
         """What is known of its health; asks nobody."""
         return self._gate.health
 
+    @property
+    def probe_due(self) -> bool:
+        """Whether its last probe is older than `probe_interval`, or there was none."""
+        return self._gate.due
+
     def probe(self) -> Health:
         """Ask the storage whether it is usable, at most `probe_timeout` seconds."""
         self._open_only()

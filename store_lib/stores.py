@@ -276,11 +276,18 @@ class Stores(Mapping[str, Store]):
         """
         if background:
             self._prober.start()
-        asked = [store for store in self._stores.values() if store.settings.base.probe_on_start]
-        if not asked:
-            return {}
-        found = self._shared.map(lambda store: store.probe(), asked)
-        return {store.id: health for store, health in zip(asked, found, strict=True)}
+        return self._asked([store for store in self._stores.values() if store.settings.base.probe_on_start])
+
+    def probe(self, *store_ids: str) -> dict[str, Health]:
+        """Ask stores, all of them when none is named, whether they are usable, all at once; return what each said.
+
+        :raises UnknownStore: there is no store of such an id.
+        """
+        return self._asked([self[each] for each in store_ids or self._stores])
+
+    def _asked(self, stores: Sequence[Store]) -> dict[str, Health]:
+        found = self._shared.map(Store.probe, stores) if stores else []
+        return {store.id: health for store, health in zip(stores, found, strict=True)}
 
     def close(self, timeout: float = 10.0) -> list[str]:
         """Release everything in at most about `timeout` seconds; return what is stuck, a line each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import socket
 from collections.abc import Callable
 
 from store_lib import errors
@@ -119,6 +120,10 @@ class Directory:
             f"directory {self.path} cannot be used: {error.strerror}; see that it is there and mounted",
             transient=not (isinstance(error, NotADirectoryError | PermissionError) or error.errno == errno.ESTALE),
         )
+
+    def backend(self, io: Operations) -> str:
+        """Return what names its file system."""
+        return f"file:{socket.gethostname()}:{io.seen(self.use(io).fd).device}"
 
     def prove(self, held: Held) -> None:
         """See that the place itself answers, after a name was said to be missing; a local directory always does."""

@@ -154,6 +154,10 @@ class NfsDirectory(Directory):
             )
         self._marker = found
 
+    def backend(self, io: Operations) -> str:
+        """Return the name of the share, which holds on every host."""
+        return f"nfs:{self.share.source}"
+
     def prove(self, held: Held) -> None:
         """See that the share answers; the kernel may say from memory that a name is missing.
 

@@ -267,6 +267,12 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
         free = sum(room.free for room in rooms.values())
         return Capacity(total, free, total - free)
 
+    def backend_id(self) -> str | None:
+        """Return the file systems of the directories: the servers' exports, or the devices of this very machine."""
+        io = self.operations()
+        found = {each.backend(io) for each in self.targets}
+        return " ".join(sorted(found))
+
     def describe(self) -> Mapping[str, Any]:
         """Return what services show of a file store."""
         return {
