@@ -7,7 +7,7 @@ BIN = $(CURDIR)/.venv/bin
 .PHONY: help setup demo test test-unit test-long bench docs lint clean
 
 help:
-	@echo "make demo        store, read back and delete a real disk image (IMAGE=path for your own)"
+	@echo "make demo        add, read, copy, migrate and delete a real disk image (IMAGE=path for your own)"
 	@echo "make test        every test, real servers included; as root it installs what they need"
 	@echo "make test-unit   the quick part"
 	@echo "make test-long   every test, and those that are too long for every day"
