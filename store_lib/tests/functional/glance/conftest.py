@@ -1,7 +1,6 @@
 """A real Glance under all tests of this folder."""
 
 import pathlib
-import subprocess
 
 import pytest
 
@@ -13,10 +12,12 @@ _running = []
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests of this folder."""
+    """Mark the tests of this folder; each may have to wait for the start of a Glance or two."""
     for item in items:
         if pathlib.Path(__file__).parent in item.path.parents:
             item.add_marker("functional")
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -30,8 +31,8 @@ def pytest_runtest_makereport(item):
 
 @pytest.fixture(scope="session")
 def installed():
-    """Make the environment of Glance, unless it is there."""
-    subprocess.run([service.TOP / "tools/glance"], check=True, stdin=subprocess.DEVNULL)
+    """See that the environment of Glance is there."""
+    assert service.PYTHON.exists(), "run tools/glance first"
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,7 @@ def make_glance(database):
     yield make
     for glance in _running:
         glance.stop()
+    _running.clear()
 
 
 @pytest.fixture(scope="session")

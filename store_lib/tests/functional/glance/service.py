@@ -82,12 +82,14 @@ class Glance:
 
     :param places: its stores; the first one is the default.
     :param template: a database file made by :func:`make_database`.
+    :param single: configure the first place the old way, as the only one beside an http store.
     :param options: of ``[DEFAULT]``.
     """
 
-    def __init__(self, folder, places, template, *, on=None, **options):
+    def __init__(self, folder, places, template, *, on=None, single=False, **options):
         self.folder = folder
         self.places = places
+        self.single = single
         self.library = on or library()
         self.options = options
         self.url = ""
@@ -100,6 +102,11 @@ class Glance:
     def database(self):
         """Return the path of the database."""
         return self.folder / "glance.sqlite"
+
+    @property
+    def config(self):
+        """Return the path of the configuration file."""
+        return self.folder / "glance-api.conf"
 
     @property
     def pid(self):
@@ -198,28 +205,43 @@ class Glance:
     def write_config(self):
         """Write the configuration file, ``glance-api.conf``."""
         folder = self.folder
-        enabled = ", ".join(f"{place.store}:{place.kind}" for place in self.places)
         sections = {
             "DEFAULT": {
-                "enabled_backends": enabled,
                 "enabled_import_methods": "[glance-direct,web-download,copy-image]",
                 "debug": "false",
                 "log_file": f"{folder}/glance.log",
                 "show_image_direct_url": "true",
                 "show_multiple_locations": "true",
-                "worker_self_reference_url": self.url,
+                "worker_self_reference_url": "http://glance.test",
                 **self.options,
             },
             "database": {"connection": f"sqlite:///{self.database}?timeout=60", "sqlite_synchronous": "false"},
-            "glance_store": {"default_backend": self.places[0].store},
             "import_filtering_opts": {"allowed_hosts": "[127.0.0.1]", "allowed_ports": "[]"},
             "oslo_concurrency": {"lock_path": f"{folder}/lock"},
             "paste_deploy": {"config_file": f"{folder}/paste.ini"},
-            "os_glance_staging_store": {"filesystem_store_datadir": f"{self.staging}"},
-            "os_glance_tasks_store": {"filesystem_store_datadir": f"{folder}/tasks"},
         }
+        if self.single:
+            self._add_single_store(sections)
+        else:
+            self._add_stores(sections)
+        write_sections(self.config, sections)
+
+    def _add_stores(self, sections):
+        """Configure all stores, and those that Glance keeps for itself."""
+        enabled = [f"{place.store}:{place.kind}" for place in self.places]
+        sections["DEFAULT"]["enabled_backends"] = ", ".join(enabled)
+        sections["glance_store"] = {"default_backend": self.places[0].store}
+        sections["os_glance_staging_store"] = {"filesystem_store_datadir": f"{self.staging}"}
+        sections["os_glance_tasks_store"] = {"filesystem_store_datadir": f"{self.folder}/tasks"}
         sections |= {place.store: place.section() for place in self.places}
-        write_sections(folder / "glance-api.conf", sections)
+
+    def _add_single_store(self, sections):
+        """Configure one store as before there were several."""
+        place = self.places[0]
+        sections["DEFAULT"]["node_staging_uri"] = f"file://{self.staging}"
+        sections["DEFAULT"]["enabled_import_methods"] = "[glance-direct,web-download]"
+        stores = {"stores": f"{place.kind},http", "default_store": place.kind}
+        sections["glance_store"] = {**stores, **place.section()}
 
 
 def write_sections(path, sections):

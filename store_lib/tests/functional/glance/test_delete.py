@@ -72,7 +72,7 @@ def test_later_by_the_scrubber(delayed):
         user.delete(image)
         user.ask("GET", f"images/{image}", 404)
     assert fast.objects() == cheap.objects() == set(images)
-    config = ("--config-file", delayed.folder / "glance-api.conf")
+    config = ("--config-file", delayed.config)
     cheap.take_away(images[1])
     delayed.run("glance-scrubber", *config, "--restore", images[0])
     delayed.run("glance-scrubber", *config)
