@@ -85,7 +85,7 @@ class Place:
     @property
     def root(self) -> str:
         """What every location of the bucket begins with, less a slash."""
-        return f"s3+{'https' if self.secure else 'http'}://{self.host}/{self.bucket}"
+        return f"{'s3+https' if self.secure else 's3'}://{self.host}/{self.bucket}"  # as services have it
 
     def parse(self, uri: str) -> S3Address:
         """Return the address of a location, whether it was written with or without credentials, with or without TLS.

@@ -4,8 +4,8 @@ A small image is one PUT, a larger one a multipart upload; both refuse a name th
 differently stands in `store_lib.drivers._s3_servers`; where completing an upload cannot be made conditional, a claim
 takes its place (`store_lib.drivers._s3_claim`).
 
-Location: ``s3+https://<host>/<bucket>/<prefix><image id>``, or ``s3+http://``, without credentials; every form that
-glance_store wrote is read, and the credentials in it are not used.
+Location: ``s3+https://<host>/<bucket>/<prefix><image id>``, over plain http ``s3://``, without credentials; every form
+that glance_store wrote is read, and the credentials in it are not used.
 """
 
 from __future__ import annotations

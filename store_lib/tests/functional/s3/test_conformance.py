@@ -17,7 +17,7 @@ class OnServer(Conformance):
     def configure(self, server, views):
         """Return the configuration of two stores, and tell the suite about them."""
         one, two = views
-        scheme = "s3+" + server.endpoint.partition(":")[0]
+        scheme = "s3+https" if server.endpoint.startswith("https:") else "s3"
         self.unreachable = {"s3_store_host": "https://127.0.0.1:1", "connect_timeout": 1}
         self.foreign = (f"{scheme}://{server.host}/elsewhere/x", f"{scheme}://s3.example.org/{one.name}/x")
         self.vanish = lambda place: one.away()
