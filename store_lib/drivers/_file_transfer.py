@@ -168,6 +168,8 @@ class FileUpload(Upload[FileAddress]):
         self._owner = owner
         self._file: _OpenFile | None = None
         self._temporary: str | None = None
+        #: What it is, once it is whole and its name is asked for.
+        self._mine: _posix.Seen | None = None
         self._copied: _OpenFile | None = None
         self._opening = threading.Lock()
 
@@ -206,9 +208,14 @@ class FileUpload(Upload[FileAddress]):
         with self._use() as fd:
             try:
                 self._io.sync(fd, size, self._driver.mode)
+                mine: _posix.Seen = self._io.seen(fd)
+                self._in_place()
             except OSError as error:
                 raise final_error(error) from error
-            self._in_place()
+            except errors.StoreLibError as error:
+                error.outcome = errors.Outcome.NOT_DONE  # whatever became of that: the name was not asked for yet
+                raise
+            self._mine = mine
             self._publish(fd)
             try:
                 self._in_place()  # what was moved away meanwhile is not where its location says
@@ -216,7 +223,7 @@ class FileUpload(Upload[FileAddress]):
                 with contextlib.suppress(OSError):
                     self._io.unlink(self._held.fd, self._address.name)
                 raise
-            return self._committed(self._io.seen(fd))
+            return self._committed(mine)
 
     def _in_place(self) -> None:
         """See that the directory which holds the file still is the configured one."""
@@ -234,26 +241,31 @@ class FileUpload(Upload[FileAddress]):
             else:
                 self._io.publish(self._held.fd, fd, self._temporary, name)
         except FileExistsError as error:
-            if not self._is_mine(fd):  # a server that lost its answer repeats the call and finds the first one's name
+            # A server that lost its answer repeats the call, and finds the name that the first one made.
+            if not self._is_mine(self._held):
                 raise errors.Duplicate(f"image {name} is there already") from error
         except OSError as error:
             raise final_error(error) from error
 
-    def _is_mine(self, fd: int) -> bool:
+    def _is_mine(self, held: Held) -> bool:
         """Whether the final name is this very file."""
-        mine = self._io.seen(fd)
+        if self._mine is None:
+            return False
         try:
-            found = self._io.stat_name(self._held.fd, self._address.name)
+            found = held.io.stat_name(held.fd, self._address.name)
         except FileNotFoundError:
             return False
-        return (mine.device, mine.inode) == (found.device, found.inode)
+        return (self._mine.device, self._mine.inode) == (found.device, found.inode)
 
     def outcome(self) -> Committed[FileAddress] | None:
-        """Look whether the final name is this file."""
-        if self._file is None:
+        """Look whether the final name is this file, by another helper where this one's was lost."""
+        if self._mine is None:
             return None
-        with self._use() as fd:
-            return self._committed(self._io.seen(fd)) if self._is_mine(fd) else None
+        try:
+            done = self._is_mine(self._held)
+        except errors.StoreUnavailable:
+            done = self._is_mine(self._directory.use(self._driver.operations()))
+        return self._committed(self._mine) if done else None
 
     def _committed(self, found: _posix.Seen) -> Committed[FileAddress]:
         return Committed(self._address, info_of(found), self._driver.metadata(self._address))

@@ -116,6 +116,10 @@ class Helper:
         #: Calls that run or wait.
         self.load = 0
         self.lost_since: float | None = None
+        #: Whether it was killed because a call took too long.
+        self.overdue = False
+        #: When it last ended a call.
+        self.answered = 0.0
         self._ended = False
         self._buffer = _SharedMap(_READ)
         self.pid, self._socket, self._lifeline = _spawn()
@@ -209,6 +213,7 @@ class Helper:
             self._socket.sendall(request)
             (size,) = _ANSWER.unpack(self._receive(_ANSWER.size, deadline))
             value, number, text = pickle.loads(self._receive(size, deadline))
+            self.answered = time.monotonic()
         except (EOFError, ConnectionError, BrokenPipeError) as error:
             self.kill()
             raise errors.StoreUnavailable(
@@ -233,6 +238,7 @@ class Helper:
         while len(data) < size:
             left = deadline - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
+                self.overdue = True
                 raise errors.OperationTimeout(
                     f"the file system did not answer within {self._timeout:g} s", transient=False
                 )
@@ -335,34 +341,52 @@ class Helpers:
         self._lock = threading.Lock()
         self._helpers: list[Helper] = []
         self._warned = False
+        #: When a call was last given up, until one is answered again.
+        self._silent: float | None = None
+        #: Who finds out whether the file system answers again, and until when nobody else has to.
+        self._trial: tuple[Helper, float] | None = None
 
     def choose(self) -> Helper:
         """Return the helper with the least to do, a new one where all are busy and their limit allows.
 
-        :raises StoreUnavailable: one was killed and has not ended: the file system hangs.
+        While the file system hangs, one caller at a time finds out whether it still does; the others are told at once.
+
+        :raises StoreUnavailable: the file system hangs.
         """
         with self._lock:
             self._reap()
-            lost = [helper for helper in self._helpers if helper.lost_since is not None]
-            if lost:
-                since = time.monotonic() - min(helper.lost_since or 0 for helper in lost)
+            silent = self._silent_for()
+            if silent is not None and (self._stuck() or self._trying()):
                 raise errors.StoreUnavailable(
-                    f"the file system has not answered for {since + self._timeout:.0f} s; nothing is begun before",
-                    transient=False,
+                    f"the file system has not answered for {silent:.0f} s; nothing is begun before", transient=False
                 )
-            idle = min(self._helpers, key=_busy, default=None)
-            if idle is not None and (not _busy(idle) or len(self._helpers) >= self._limit):
-                return idle
-            self._helpers.append(Helper(self._timeout))
-            self._warn()
-            return self._helpers[-1]
+            usable = [helper for helper in self._helpers if helper.usable]
+            idle = min(usable, key=_busy, default=None)
+            if idle is None or (_busy(idle) and len(self._helpers) < self._limit):
+                idle = Helper(self._timeout)
+                self._helpers.append(idle)
+                self._warn()
+            if silent is not None:
+                self._trial = idle, time.monotonic() + self._timeout
+            return idle
+
+    def _stuck(self) -> bool:
+        """Whether one that was killed has not ended: the kernel holds it in the middle of a call."""
+        return any(not helper.usable for helper in self._helpers)
+
+    def _trying(self) -> bool:
+        return self._trial is not None and self._trial[0].usable and time.monotonic() < self._trial[1]
+
+    def _silent_for(self) -> float | None:
+        lost = [helper.lost_since for helper in self._helpers if helper.lost_since is not None]
+        since = min([*lost, *([] if self._silent is None else [self._silent])], default=None)
+        return None if since is None else time.monotonic() - since + self._timeout
 
     def hung_for(self) -> float | None:
-        """Return for how many seconds a helper has been hanging, None when none does."""
+        """Return for how many seconds the file system has not answered, None when it does."""
         with self._lock:
             self._reap()
-            found = [helper.lost_since for helper in self._helpers if helper.lost_since is not None]
-        return time.monotonic() - min(found) + self._timeout if found else None
+            return self._silent_for()
 
     def close(self) -> None:
         """End all helpers; one that hangs is killed and ends when the kernel lets it."""
@@ -380,6 +404,11 @@ class Helpers:
         self._helpers = []
 
     def _reap(self) -> None:
+        for helper in self._helpers:
+            if helper.overdue and helper.lost_since is not None:
+                self._silent = max(self._silent or 0.0, helper.lost_since)
+        if self._silent is not None and any(helper.answered > self._silent for helper in self._helpers):
+            self._silent = self._trial = None
         now = time.monotonic()  # one that was killed just now gets the time to end, one that hangs delays nobody
         self._helpers = [
             helper

@@ -14,6 +14,8 @@ from store_lib.tests.relay import Relay
 TOP = pathlib.Path(__file__).resolve().parents[4]
 SERVER = TOP / "tools/guest.d/nfs-server"
 ROOT = pathlib.Path("/nfsroot")
+#: Where the server itself listens.
+PORT = 2050
 #: Seconds for one call to the server, in tests where it does not answer.
 TIMEOUT = 3.0
 
@@ -51,13 +53,24 @@ def unmount(point):
     run("umount", "-l", str(point))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _served():
+@pytest.fixture(scope="session")
+def _relay():
+    # For all tests: the kernel knows a server of NFS 4 again on another port, and goes on by the connection that it has.
+    os.environ["PORT"] = str(PORT)
     server("up")
+    with Relay(PORT, listen=2049) as made:
+        yield made
+
+
+@pytest.fixture
+def relay(_relay):
+    """The relay between clients and the server; by port 2049, all of NFS 4 goes through it."""
+    yield _relay
+    _relay.set(stall=False)
 
 
 @pytest.fixture(autouse=True)
-def _unmount(_served):
+def _unmount(_relay):
     yield
     for point in reversed(mounted()):
         subprocess.run(["umount", "-f", "-l", point], check=False)
@@ -125,13 +138,6 @@ def make_nfs(make_stores, tmp_path):
         return store
 
     return make
-
-
-@pytest.fixture
-def relay():
-    """A relay in front of the server; the store reaches the server through its port."""
-    with Relay(2049) as made:
-        yield made
 
 
 @pytest.fixture
