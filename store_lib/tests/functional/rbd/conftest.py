@@ -28,6 +28,8 @@ class Cluster:
         self.conf = env["CEPH_CONF"]
         self.fsid = env["CEPH_FSID"]
         self.admin = self.connect("admin")
+        # Of a client that was killed Ceph believes for 30 s that it is there.
+        self.ask("config set", who="osd", name="osd_client_watch_timeout", value="5")
 
     def start(self):
         """Start what does not run."""
