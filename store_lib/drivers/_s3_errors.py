@@ -104,6 +104,12 @@ _CODES: dict[str, tuple[type[StoreLibError], str, bool | None, Outcome | None]] 
     "BucketAlreadyExists": (errors.Forbidden, "the bucket belongs to somebody else; choose another name", None, None),
 }
 
+#: What OpenSSL calls the failures that another try does not mend.
+_NO_TLS = (
+    *("CERTIFICATE", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "HTTP_REQUEST"),
+    *("PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"),
+)
+
 
 def status_of(error: Any) -> int:
     """Return the HTTP status of a ClientError, 0 when there is none."""
@@ -167,7 +173,7 @@ def _of_answer(error: Any) -> StoreLibError:
 
 def _of_connection(error: Any, known: Any) -> StoreLibError:
     name = type(error).__name__
-    if isinstance(error, known.SSLError):
+    if isinstance(error, known.SSLError) and any(reason in str(error) for reason in _NO_TLS):
         text = "no TLS connection with the server: its certificate is not trusted, or it speaks plain HTTP; see "
         return errors.StoreUnavailable(
             text + "s3_store_cacert, and http:// or https:// in s3_store_host", transient=False
@@ -178,7 +184,10 @@ def _of_connection(error: Any, known: Any) -> StoreLibError:
         return errors.StoreUnavailable(f"the server cannot be reached ({name})")
     if isinstance(error, known.ReadTimeoutError):
         return errors.OperationTimeout("the server did not answer in time")
-    if isinstance(error, (known.HTTPClientError, known.ResponseStreamingError, known.IncompleteReadError)):
+    # A connection that broke after its handshake is an SSLError as well.
+    if isinstance(
+        error, (known.ConnectionError, known.HTTPClientError, known.ResponseStreamingError, known.IncompleteReadError)
+    ):
         return errors.StoreUnavailable(f"the connection broke off ({name})", outcome=Outcome.UNKNOWN)
     if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError)):
         return errors.Forbidden(f"there are no credentials; {_KEYS}")

@@ -12,6 +12,7 @@ or by hand: ``python -m store_lib.tests.relay PORT [--rate MIB] [--listen PORT] 
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import ssl
@@ -256,7 +257,8 @@ async def _main(args):
     state.rate = args.rate * 1024 * 1024 if args.rate else None
 
     async def serve(reader, writer):
-        await _Connection(state, reader, writer, args.target).run()
+        with contextlib.suppress(asyncio.CancelledError):  # it ends with the relay
+            await _Connection(state, reader, writer, args.target).run()
 
     server = await asyncio.start_server(serve, "127.0.0.1", args.listen, ssl=context, limit=_CHUNK)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -185,10 +185,13 @@ class Gateway(Server):
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def kill(self):
-        """End it as a crash would."""
-        os.kill(self.pid, signal.SIGKILL)
-        support.until(lambda: not listening(self.port), 30)
+    def end(self):
+        """End it in the middle of what it does.
+
+        By SIGKILL it would not look different from here, but its successor would wait for it for half a minute.
+        """
+        os.kill(self.pid, signal.SIGTERM)
+        support.until(lambda: not listening(self.port), 60)
 
     def admin(self, *words):
         """Run ``radosgw-admin`` with `words`."""
@@ -267,6 +270,8 @@ def s3api():
         server.close()
 
 
+#: More than goes in one request of a store as made here: three parts.
+LARGE = 11 * support.MIB
 #: Small parts, and a request is sent once only, so that failing is quick.
 USUAL = {
     "part_size": 5 * support.MIB,

@@ -4,9 +4,8 @@ import pytest
 
 from store_lib import errors
 from store_lib.runtime import new_owner
-from store_lib.tests.support import MIB, content, in_child, payload
-
-LARGE = 11 * MIB
+from store_lib.tests.functional.s3.conftest import LARGE
+from store_lib.tests.support import content, in_child, payload
 
 
 def claim(bucket, owner, upload="none"):

@@ -8,10 +8,8 @@ import threading
 import pytest
 
 from store_lib import errors
+from store_lib.tests.functional.s3.conftest import LARGE
 from store_lib.tests.support import MIB, Child, content, payload, pieces
-
-#: More than goes in one request.
-LARGE = 11 * MIB
 
 
 def test_a_small_image_is_one_put(rgw, make_store, bucket):
