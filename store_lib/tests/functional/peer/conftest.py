@@ -8,6 +8,7 @@ import contextlib
 import json
 import pathlib
 import subprocess
+import uuid
 
 import pytest
 from oslo_config import cfg
@@ -63,11 +64,42 @@ class Peer:
             self._process.stdout.close()
 
 
-#: ``{kind of storage: its group's options}``; ``{path}`` is a folder of the test.  Kinds that need a server have a
-#: fixture of that name, which returns them.
+#: ``{kind of storage: a function that returns its group's options, by pytest's request}``; a kind that needs a server
+#: asks for a fixture.  ``{path}`` is a folder of the test.
 KINDS = {
-    "file": "filesystem_store_datadir = {path}/images\n",
+    "file": lambda request: "filesystem_store_datadir = {path}/images\n",
+    "s3": lambda request: request.getfixturevalue("bucket"),
 }
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    """Start moto; return what it tells of itself."""
+    folder = tmp_path_factory.mktemp("moto")
+    tool = TOP / "tools/services/moto"
+    subprocess.run([tool, "start", folder], check=True, timeout=600)
+    lines = (folder / "env").read_text().splitlines()
+    yield {
+        name.removeprefix("export "): value.strip("'\"") for name, _, value in (each.partition("=") for each in lines)
+    }
+    subprocess.run([tool, "stop", folder], check=True, timeout=60)
+
+
+@pytest.fixture
+def bucket(gateway):
+    """Make a bucket; return the options of a store in it."""
+    import boto3
+
+    name = f"b-{uuid.uuid4().hex[:12]}"
+    keys = {"aws_access_key_id": gateway["S3_ACCESS_KEY"], "aws_secret_access_key": gateway["S3_SECRET_KEY"]}
+    client = boto3.client("s3", endpoint_url=gateway["S3_ENDPOINT"], region_name="us-east-1", **keys)
+    with contextlib.closing(client):
+        client.create_bucket(Bucket=name)
+    return (
+        f"s3_store_host = {gateway['S3_ENDPOINT']}\ns3_store_access_key = {gateway['S3_ACCESS_KEY']}\n"
+        f"s3_store_secret_key = {gateway['S3_SECRET_KEY']}\ns3_store_bucket = {name}\n"
+        "s3_store_bucket_url_format = path\n"
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -101,5 +133,5 @@ def both(request, start):
     """Return the peer and our configuration on one store ``it`` of each kind in turn."""
     return start(
         f"[DEFAULT]\nenabled_backends = it:{request.param}\n[glance_store]\ndefault_backend = it\n"
-        f"[it]\n{KINDS[request.param]}"
+        f"[it]\n{KINDS[request.param](request)}"
     )
