@@ -43,6 +43,7 @@ class _Rule:
     numbers: tuple[int, ...]
     after: bool
     act: Callable[[], None]
+    always: bool
 
 
 class Script:
@@ -82,9 +83,14 @@ class Script:
 
         self.act(verb, act, *numbers, after=after)
 
-    def act(self, verb: str, function: Callable[[], None], *numbers: int, after: bool = False) -> None:
-        """Call `function` at these calls of `verb`, before or after the real call."""
-        self._rules.append(_Rule(verb, numbers, after, function))
+    def act(
+        self, verb: str, function: Callable[[], None], *numbers: int, after: bool = False, always: bool = False
+    ) -> None:
+        """Call `function` at these calls of `verb`, before or after the real call.
+
+        :param always: after it even when it failed.
+        """
+        self._rules.append(_Rule(verb, numbers, after, function, always))
 
     def cut(self, number: int, size: int, error: Callable[[], BaseException] | None = None) -> None:
         """Have the body of the `number`-th ``read`` end after `size` bytes, by an error or as if it were complete."""
@@ -106,10 +112,15 @@ class Script:
             if not rule.after:
                 rule.act()
         self._inside.now = True
+        done = False
         try:
             result = function()
+            done = True
         finally:
             self._inside.now = False
+            for rule in rules:
+                if rule.after and rule.always and not done:
+                    rule.act()
         for rule in rules:
             if rule.after:
                 rule.act()
@@ -228,7 +239,7 @@ def scripted(driver: type[Driver[Any]], script: Script) -> type[Driver[Any]]:
 
         @functools.wraps(real)
         def method(self: Any, *arguments: Any) -> Any:
-            return script.run(verb, lambda: real(self, *arguments))
+            return script.run(verb, lambda: real(self, *arguments), arguments=arguments)
 
         return method
 

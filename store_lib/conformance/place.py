@@ -186,6 +186,8 @@ class Place:
         lines += ["[glance_store]", f"default_backend = {self.store_id}", f"[{self.store_id}]"]
         for name, values in options.items():
             lines += [f"{name} = {value}" for value in (values if isinstance(values, list) else [values])]
+        # Elsewhere means that no backend copies or moves between the two, be the one under test of memory, too.
+        lines += ["[conformance-memory]", "disabled_features = copy, move"]
         path = self.folder / f"{uuid.uuid4().hex}.conf"
         path.write_text("\n".join(lines) + "\n")
         return path
@@ -211,10 +213,13 @@ class Place:
         self.remember(store, record.location)
         return record
 
-    def put(self, data: bytes) -> str:
-        """Put an image there by whatever means the place has and return its URI."""
+    def put(self, data: bytes, store: Store | None = None) -> str:
+        """Put an image there by whatever means the place has and return its URI.
+
+        :param store: another object of the store; only its own memory tells one from the other.
+        """
         if Feature.WRITE in self.store().features:
-            return self.add(data).location.uri
+            return self.add(data, store).location.uri
         if self.seed is None:
             raise NotOffered("the store is read-only and its tests name no way to put an image there")
         return self.seed(data)

@@ -22,12 +22,12 @@ T = TypeVar("T", bound=type[Any])
 
 #: Bytes of a part where the memory store is under test.
 PART = 64 * KIB
-#: The stores with which the table of behaviours and broken drivers is made.
+#: The stores with which the table of behaviours and broken drivers is made, but for a name that nobody else has.
 CONFIG = """
 [DEFAULT]
 enabled_backends = it:memory, other:memory
 [backend_defaults]
-memory_store_name = broken
+memory_store_name = {name}
 memory_store_password = a-secret-of-memory
 digests = sha256
 parallel = 1
@@ -50,6 +50,8 @@ def breaks(number: int) -> Callable[[T], T]:
 def broken_drivers() -> Mapping[int, tuple[type[Any], type[Driver[Any]]]]:
     """Return, by the number of the behaviour that it breaks, each class and the driver that uses it."""
     for module in pkgutil.iter_modules(__path__):
+        if module.name.startswith("__"):
+            continue  # a program
         importlib.import_module(f"{__name__}.{module.name}")
     return MappingProxyType({number: (_classes[number], _driver(_classes[number])) for number in sorted(_classes)})
 

@@ -19,7 +19,7 @@ class ShowsTheUnfinished(MemoryDriver):
     def open(self, address: MemoryAddress, offset: int, length: int | None, ctx: Context) -> Download:
         for each in [*self.state.unfinished.values()]:
             writer = each.writer()
-            if writer is not None and writer._address == address:
+            if writer is not None and writer._address == address and address.image_id not in self.state.images:
                 return MemoryDownload(each.runs, ObjectInfo(0), self.LIMITS)
         return super().open(address, offset, length, ctx)
 

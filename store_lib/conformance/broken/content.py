@@ -29,7 +29,7 @@ class ClosesGaps(MemoryUpload):
 
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[Any]:
         runs = sorted(self._stored.runs.items())
-        if runs and runs[0][0] == 0:
+        if runs and runs[0][0] == 0 and size - sum(len(data) for _, data in runs) > 2 * PART:
             self._stored.runs.clear()
             for _, data in runs:
                 self._stored.runs[sum(map(len, self._stored.runs.values()))] = data
@@ -99,7 +99,7 @@ class AllIsItsOwn(MemoryUpload):
     """Takes every place for its own when it copies."""
 
     def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> Token:
-        if source.settings.id not in (self._driver.settings.id, "other"):
+        if source.settings.id != "it":
             return None
         return super().copy_part(source, address, index, offset, length)
 

@@ -176,10 +176,10 @@ class EmptyLastPart(MemoryUpload):
 
 @breaks(26)
 class NeedsTheSize(MemoryUpload):
-    """Takes only one part of an image whose size is not known."""
+    """Does not take a last part of one byte where the size was not known."""
 
     def write_part(self, part: Part) -> Token:
-        if self.size is None and part.index:
+        if self.size is None and part.last and part.length == 1:
             raise errors.BackendError("the length is missing")
         return super().write_part(part)
 

@@ -25,13 +25,13 @@ def _other(place: Place) -> str:
 def copied_from_elsewhere(place: Place) -> None:
     """An image of another kind of store is copied by its bytes; the source stays."""
     stores = place.stores()
-    source = stores[ELSEWHERE]
+    source, own = stores[ELSEWHERE], stores[place.store_id]
     data, image_id = payload(place.several * place.part + 13_000), place.new_id()
     record = place.add(data, source, image_id)
     copied = stores.copy(record.location, place.store_id, image_id=image_id)
-    place.remember(place.store(), copied.location)
+    place.remember(own, copied.location)
     assert (copied.id, copied.size, copied.location.store) == (image_id, len(data), place.store_id)
-    assert content(place.store(), copied.location) == data
+    assert content(own, copied.location) == data
     assert content(source, record.location) == data
 
 
@@ -39,12 +39,14 @@ def copied_from_elsewhere(place: Place) -> None:
 def copied_to_elsewhere(place: Place) -> None:
     """An image is copied into another kind of store by its bytes, holes included; the source stays."""
     data, image_id = payload(place.part + 13_100) + bytes(place.part) + payload(1), place.new_id()
-    uri, stores = place.put(data), place.stores()
+    stores = place.stores()
+    own = stores[place.store_id]
+    uri = place.put(data, own)
     copied = stores.copy(uri, ELSEWHERE, image_id=image_id, verify="read")
     place.remember(stores[ELSEWHERE], copied.location)
     assert copied.verified_by == "read"
     assert content(stores[ELSEWHERE], copied.location) == data
-    assert content(place.store(), uri) == data
+    assert content(own, uri) == data
 
 
 @behaviour(132, DELETE | Feature.COPY)
@@ -79,12 +81,12 @@ def migrated(place: Place) -> None:
     """An image that is migrated with its source deleted is in the other store and no longer in the first one."""
     other, stores = _other(place), place.stores()
     data, image_id = payload(place.several * place.part + 13_400), place.new_id()
-    record = place.add(data, image_id=image_id)
+    record = place.add(data, stores[place.store_id], image_id)
     moved = stores.copy(record.location, other, image_id=image_id, delete_source=True)
     place.remember(stores[other], moved.location)
     assert (moved.size, moved.location.store) == (len(data), other)
     assert content(stores[other], moved.location) == data
-    assert place.absent(image_id)
+    assert place.absent(image_id, stores[place.store_id])
 
 
 @behaviour(135, DELETE | Feature.EXCLUSIVE)
@@ -92,11 +94,11 @@ def migrated_onto_another(place: Place) -> None:
     """When the id is taken in the other store, migrating is refused as Duplicate, and both images stay."""
     other, stores = _other(place), place.stores()
     data, there, image_id = payload(13_500), payload(13_501), place.new_id()
-    record = place.add(data, image_id=image_id)
+    record = place.add(data, stores[place.store_id], image_id)
     taken = place.add(there, stores[other], image_id)
     with pytest.raises(errors.Duplicate):
         stores.copy(record.location, other, image_id=image_id, delete_source=True)
-    assert content(place.store(), record.location) == data
+    assert content(stores[place.store_id], record.location) == data
     assert content(stores[other], taken.location) == there
 
 

@@ -90,7 +90,7 @@ def several_ranges_at_once(place: Place) -> None:
     finally:
         download.close()
     for (at, first), end in zip(found, rest, strict=True):
-        assert first + end == data[at : at + 4096], f"the range from {at} on"
+        assert b"".join((first, end)) == data[at : at + 4096], f"the range from {at} on"
 
 
 @behaviour(45, RANGES | Feature.WRITE | Feature.DELETE)

@@ -14,7 +14,7 @@ SPARSE = Feature.WRITE | Feature.SPARSE
 def holes_of_the_source(place: Place) -> None:
     """Holes of a source file read back as zeroes, in their place."""
     first, last = payload(65_536), payload(11_000)
-    path, hole = place.folder / "sparse", 2 * place.part
+    path, hole = place.folder / "sparse", 3 * place.part
     with open(path, "wb") as file:
         file.write(first)
         file.seek(len(first) + hole)
@@ -36,10 +36,10 @@ def zeroes_at_the_end(place: Place) -> None:
 @behaviour(112)
 def extents_cover_the_range(place: Place) -> None:
     """Where data and holes are told, they cover the range in order and without gaps, and holes are zeroes."""
-    data = bytes(65_536) + payload(65_536) + bytes(place.part) + payload(1120)
+    data = payload(65_536) + bytes(65_536 + place.part) + payload(1120)
     store, path = place.store(), place.folder / "holes"
     with open(path, "w+b") as file:
-        for start, end in ((65_536, 131_072), (131_072 + place.part, len(data))):
+        for start, end in ((0, 65_536), (len(data) - 1120, len(data))):
             file.seek(start)
             file.write(data[start:end])
         file.seek(0)
