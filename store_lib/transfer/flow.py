@@ -87,25 +87,32 @@ class Flow:
 
     def submit(self, pool: Pool, work: Callable[[], None]) -> None:
         """Have `work` run in `pool`; an error of it ends the transfer."""
+        ended: list[bool] = []
+        task: Task | None = None
+        todo: Callable[[], None] | None = work
+        del work
 
         def guarded() -> None:
+            nonlocal task, todo
             try:
                 if not self.stop.is_set():
-                    work()
+                    assert todo is not None
+                    todo()
             except BaseException as error:
                 self.fail(error)
             finally:
+                todo = None  # it refers to the bytes of a part, and the task to this function
                 with self._changed:
                     ended.append(True)
-                    self._tasks.pop(task, None) if task is not None else None
+                    if task is not None:
+                        self._tasks.pop(task, None)
+                    task = None
                     self._changed.notify_all()
 
-        ended: list[bool] = []
-        task: Task | None = None
         submitted = pool.submit(guarded)
         with self._changed:
-            task = submitted
             if not ended:
+                task = submitted
                 self._tasks[submitted] = pool
 
     @property

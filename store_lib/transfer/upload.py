@@ -155,11 +155,12 @@ class Sender(Transfer):
         """Send the image in parts."""
         self._start(upload)
         line = Line(lambda job: self._write(upload, *job), self._runtime.pool, self._flow, made.parallel)
-        offset = 0
-        for index, (slot, piece) in enumerate(self._pieces(filler, made, window)):
+        index = offset = 0
+        for slot, piece in self._pieces(filler, made, window):  # enumerate() would hold on to the last ones
             self._room(upload, offset + len(piece.data), lambda: line.idle)
             line.put((index, offset, piece, slot))
             offset += len(piece.data)
+            index += 1  # noqa: SIM113
             del slot, piece
         self._flow.drain()
         self._ready()

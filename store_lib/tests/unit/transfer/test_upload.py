@@ -1,15 +1,17 @@
 """Adding images: the way of the bytes."""
 
+import gc
 import hashlib
 import io
 import itertools
 import threading
 import time
+import weakref
 
 import pytest
 
 from store_lib import errors
-from store_lib.interface import KIB, Limits
+from store_lib.interface import KIB, HeapBuffers, Limits
 from store_lib.runtime import Clock
 from store_lib.tests import fakes
 from store_lib.tests.support import content, payload, pieces
@@ -103,6 +105,41 @@ def test_parts_that_grow_early_keep_the_bytes_in_order(make_store, max_parts, wh
     for size in (PART, 2 * PART, 3 * PART + 1, 8 * PART):
         data = payload(size)
         assert content(store, store.add(f"image-{size}", pieces(data, 700)).location) == data
+
+
+class Watched(HeapBuffers):
+    """Sees whether what was given back is gone at the latest when new buffers are taken."""
+
+    _SMALL = 0
+
+    def __init__(self):
+        self.given_back = []
+        self.kept = []
+
+    def allocate(self, size):
+        self.kept += [len(each()) for each in self.given_back if each() is not None and not each().closed]
+        return super().allocate(size)
+
+    def release(self, block):
+        self.given_back.append(weakref.ref(block.obj))
+        super().release(block)
+
+
+@pytest.mark.parametrize("whole_max", [0, 4 * PART])
+def test_smaller_parts_are_gone_when_larger_ones_take_their_place(make_store, whole_max):
+    """With no garbage collection to help."""
+    buffers = Watched()
+    limits = Limits(part_size=PART, parallel=3, max_parts=20, whole_max=whole_max, ranges=True)
+    store = make_store(fakes.fake(limits, buffers=buffers))
+    gc.collect()
+    gc.disable()
+    try:
+        record = store.add("image", pieces(payload(60 * PART), 700))
+        assert len(buffers.given_back) > 8, "the parts did not grow"
+        assert buffers.kept == []
+    finally:
+        gc.enable()
+    assert record.size == 60 * PART
 
 
 def test_with_the_size_known_parts_are_as_large_as_their_number_needs(make_store):
