@@ -66,19 +66,32 @@ def table(widths: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield ""
 
 
-def option_text(option: cfg.Opt, group: str) -> Iterator[str]:
-    """Yield the description of one option."""
-    default = option.default
-    shown = "none" if default in (None, [], {}, "") else f"``{default}``"
+KINDS = {
+    "Bool": "true or false",
+    "Dict": "pairs NAME:VALUE, separated by commas",
+    "Float": "number",
+    "Int": "whole number",
+    "List": "list, separated by commas",
+    "MultiStr": "text; may stand there several times",
+    "Str": "text",
+}
+
+
+def option_kind(option: cfg.Opt) -> str:
+    """Return what may be written for an option, for people."""
+    name = type(option).__name__.removesuffix("Opt")
     kind = option.type
     found = (("at least", getattr(kind, "min", None)), ("at most", getattr(kind, "max", None)))
-    bounds = [f"{word} {number}" for word, number in found if number is not None]
-    words = [type(option).__name__.removesuffix("Opt").lower(), *bounds]
-    yield from (f".. confval:: {option.dest}", f"   :type: {', '.join(words)}", f"   :default: {shown}", "")
-    yield f"   {escape(str(option.help))}"
+    words = [KINDS.get(name, name.lower()), *(f"{word} {number}" for word, number in found if number is not None)]
     choices = getattr(kind, "choices", None)
-    if choices:
-        yield from ("", f"   One of {', '.join(f'``{choice}``' for choice in choices)}.")
+    return ", ".join(words) if not choices else f"one of {', '.join(f'``{choice}``' for choice in choices)}"
+
+
+def option_text(option: cfg.Opt) -> Iterator[str]:
+    """Yield the description of one option."""
+    default = "" if option.default in (None, [], {}, "") else f"; default ``{option.default}``"
+    yield from (f".. confval:: {option.dest}", "", f"   {option_kind(option)}{default}", "")
+    yield f"   {escape(str(option.help))}"
     if option.secret:
         yield from ("", "   It is a secret: never shown, never logged.")
     old = [each for each in option.deprecated_opts if each.name]
@@ -128,7 +141,7 @@ class DriversListed(Generated):
     def lines(self) -> Iterator[str]:
         rows = [["driver", "what it is", "schemes"]]
         for name, driver in drivers().items():
-            about = (driver.__doc__ or "").strip().splitlines()[0]
+            about = (driver.__doc__ or "").strip().partition(".")[0] + "."
             rows.append([self.page(name), escape(about), " ".join(f"``{scheme}``" for scheme in driver.SCHEMES)])
         yield from table("10 60 30", rows)
 
@@ -158,11 +171,11 @@ class Options(Generated):
         for group, found in (("DEFAULT", opts.DEFAULT_OPTIONS), (opts.GLOBAL_GROUP, opts.GLOBAL_OPTIONS)):
             yield from (f"In the group ``[{group}]``:", "")
             for option in found:
-                yield from option_text(option, group)
+                yield from option_text(option)
         intro = "In the group of a store, or in ``[backend_defaults]`` for all stores, whatever their driver:"
         yield from self.section("options-base", "Every store", [intro])
         for option in opts.BASE_OPTIONS:
-            yield from option_text(option, "")
+            yield from option_text(option)
         seen: set[str] = set()
         for name, driver in drivers().items():
             yield from self.driver(name, driver, seen)
@@ -185,7 +198,7 @@ class Options(Generated):
             yield from (f"As above: {', '.join(f':confval:`{each}`' for each in again)}.", "")
         for option in driver.OPTIONS:
             if option.dest not in seen:
-                yield from option_text(option, name)
+                yield from option_text(option)
                 seen.add(option.dest)
 
 

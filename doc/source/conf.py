@@ -24,5 +24,9 @@ html_title = f"store_lib {release}"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+# `name` in a docstring: a link where there is something of that name, else just code.
+default_role = "py:obj"
 
 man_pages = [("cli/store-lib", "store-lib", "look after images in the stores of an image service", [author], 1)]

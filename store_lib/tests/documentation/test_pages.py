@@ -112,6 +112,9 @@ def test_the_configurations_are_right(make_stores, tmp_path):
                 unknown = {str(mistake) for error in stores.broken.values() for mistake in error.mistakes}
                 assert not {text for text in unknown if "enabled_backends" in text and "no driver" in text}
                 made += len(stores)
+                if "web" in stores:
+                    assert not stores["web"].owns("http://10.1.2.3/image")
+                    assert not stores["web"].owns("http://[::1]/image")
     assert made >= 5
 
 
