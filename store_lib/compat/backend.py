@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from store_lib.compat import _making, _options, exceptions, location
 from store_lib.compat._data import ImageData
-from store_lib.compat.driver import Added, AddedMultihash, Store
+from store_lib.compat.driver import Added, Store
 
 __all__ = [
     "add_to_backend",
@@ -156,7 +156,7 @@ def store_add_to_backend(
 
 def store_add_to_backend_with_multihash(
     image_id: str, data: Any, size: int, hashing_algo: str, store: Any, context: Any = None, verifier: Any = None
-) -> AddedMultihash:
+) -> Added:
     """Add an image to a store object; return location, size in bytes, md5, the digest asked for and metadata.
 
     :raises UnknownHashingAlgo: this machine does not know `hashing_algo`.
@@ -194,7 +194,7 @@ def add_to_backend_with_multihash(
     scheme: str | None = None,
     context: Any = None,
     verifier: Any = None,
-) -> AddedMultihash:
+) -> Added:
     """Do as `add_to_backend`, with a digest of the caller's choice."""
     store = get_store_from_scheme(scheme or conf.glance_store.default_store)
     return store_add_to_backend_with_multihash(image_id, data, size, hashing_algo, store, context, verifier)

@@ -20,8 +20,8 @@ __all__ = ["SHARED_CONF_GROUP", "Store"]
 SHARED_CONF_GROUP = opts.SHARED_GROUP
 _MIB = 1024 * 1024
 
-Added = tuple[str, int, str, dict[str, Any]]
-AddedMultihash = tuple[str, int, str, str, dict[str, Any]]
+#: Location, size in bytes, md5 and metadata; with a digest of the caller's choice before the metadata.
+Added = tuple[Any, ...]
 
 
 class Store(StoreCapability):
@@ -83,7 +83,7 @@ class Store(StoreCapability):
 
     # -- images -------------------------------------------------------------------------------------------------------
 
-    def add(self, image_id: Any, image_file: Any, image_size: int, *args: Any, **kwargs: Any) -> Added | AddedMultihash:
+    def add(self, image_id: Any, image_file: Any, image_size: int, *args: Any, **kwargs: Any) -> Added:
         """Store an image.
 
         Further arguments are ``hashing_algo, context, verifier``; without a digest's name, ``context, verifier``.

@@ -15,7 +15,7 @@ from store_lib.compat.backend import (
     store_add_to_backend,
     store_add_to_backend_with_multihash,
 )
-from store_lib.compat.driver import Added, AddedMultihash, Store
+from store_lib.compat.driver import Added, Store
 from store_lib.location import redact
 
 __all__ = [
@@ -135,7 +135,7 @@ def add_with_multihash(
     scheme: str | None = None,
     context: Any = None,
     verifier: Any = None,
-) -> AddedMultihash:
+) -> Added:
     """Do as `add`, with a digest of the caller's choice before the metadata.
 
     :param scheme: not used; services pass it by position.

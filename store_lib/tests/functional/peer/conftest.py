@@ -9,6 +9,7 @@ import json
 import pathlib
 import subprocess
 import uuid
+from typing import Any
 
 import pytest
 from oslo_config import cfg
@@ -29,7 +30,7 @@ class Peer:
     """glance_store on a configuration file."""
 
     def __init__(self, path):
-        self._process = subprocess.Popen(
+        self._process: Any = subprocess.Popen(
             [PEER, PROGRAM, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
@@ -120,7 +121,9 @@ def start(tmp_path, monkeypatch):
             conf(["--config-file", str(path)], project="ours", default_config_files=[], default_config_dirs=[])
             store_lib.compat.register_store_opts(conf)
             store_lib.compat.create_multi_stores(conf)
-            stack.callback(_making._CURRENT.multi.retire)
+            made = _making._CURRENT.multi
+            assert made is not None
+            stack.callback(made.retire)
             return stack.enter_context(contextlib.closing(Peer(path))), conf
 
         monkeypatch.setattr(_making, "_CURRENT", _making._Current())

@@ -10,7 +10,7 @@ import io
 import json
 import sys
 
-import glance_store
+import glance_store  # type: ignore[import-not-found,unused-ignore]
 from oslo_config import cfg
 
 CONF = cfg.CONF

@@ -1,6 +1,6 @@
 """Drivers that the tests of the surface have installed."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from store_lib.drivers.memory import MemoryDriver
 from store_lib.interface import Committed, Feature
@@ -11,7 +11,7 @@ class Scripted(MemoryDriver):
 
     FEATURES = MemoryDriver.FEATURES | Feature.ACLS
     failures: ClassVar[dict[str, BaseException]] = {}
-    told: ClassVar[list[tuple]] = []
+    told: ClassVar[list[tuple[Any, ...]]] = []
 
     def _next(self, verb, *details):
         self.told.append((verb, *details))
@@ -45,14 +45,14 @@ class Scripted(MemoryDriver):
 class Nameless(MemoryDriver):
     """Has forgotten to say which locations it reads."""
 
-    SCHEMES = ()
+    SCHEMES: ClassVar[tuple[str, ...]] = ()  # type: ignore[assignment]
 
 
 class Talkative(MemoryDriver):
     """Tells services more of its locations than they can keep."""
 
     def upload(self, image_id, size, ctx):
-        made = super().upload(image_id, size, ctx)
+        made: Any = super().upload(image_id, size, ctx)
         commit, whole = made.commit, made.write_whole
         made.commit = lambda size, parts: _with_metadata(commit(size, parts))
         made.write_whole = lambda part: _with_metadata(whole(part))

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+from typing import Any
 
 import pytest
+from oslo_config import cfg
 
 import store_lib.compat as glance_store
 from store_lib import errors
@@ -117,7 +119,7 @@ def test_values_of_an_add(it, arguments, keywords, values):
 
 def test_the_context_reaches_the_driver(it):
     whose = object()
-    glance_store.add_with_multihash(None, "one", OnlyRead(DATA), 0, "it", "sha256", context=whose)
+    glance_store.add_with_multihash(cfg.ConfigOpts(), "one", OnlyRead(DATA), 0, "it", "sha256", context=whose)
     store("it").add("two", OnlyRead(DATA), 0, whose)
     store("it").add("three", OnlyRead(DATA), 0, "sha256", whose)
     store("it").add("four", OnlyRead(DATA), 0, context=whose)
@@ -149,6 +151,7 @@ def test_upper_case_names_of_digests(two):
 
 @pytest.mark.parametrize("kind", ["chunks", "image", "file"])
 def test_what_data_may_be(two, tmp_path, kind):
+    data: Any
     if kind == "image":
         uri = glance_store.add(two, "source", OnlyRead(DATA), 0, "cheap")[0]
         data, size = glance_store.get(uri, "cheap")
@@ -207,14 +210,16 @@ def test_a_store_object_of_another_make_is_checked():
     assert glance_store.store_add_to_backend("i", None, 3, Other(None)) == ("u", 3, "c", None)
     good = Other({"a": [{"b": "c"}]})
     assert glance_store.store_add_to_backend_with_multihash("i", None, 3, "sha256", good)[4] == good.metadata
-    for bad in ([], {"a": 1}, {"a": ["b", {"c": None}]}, "text"):
+    wrong: list[Any] = [[], {"a": 1}, {"a": ["b", {"c": None}]}, "text"]
+    for bad in wrong:
         with pytest.raises(glance_store.BackendException):
             glance_store.store_add_to_backend("i", None, 3, Other(bad))
 
 
 def test_metadata_of_locations():
-    assert glance_store.check_location_metadata({"a": ["b", {"c": "d"}]}) is None
-    for bad in ({"a": 1}, {"a": {"b": [True]}}, {"a": None}, {"a": ("b",)}):
+    glance_store.check_location_metadata({"a": ["b", {"c": "d"}]})
+    wrong: list[Any] = [{"a": 1}, {"a": {"b": [True]}}, {"a": None}, {"a": ("b",)}]
+    for bad in wrong:
         with pytest.raises(glance_store.BackendException):
             glance_store.check_location_metadata(bad)
 

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from typing import Any
 
 import pytest
 from oslo_config import cfg
@@ -15,6 +16,20 @@ TWO = (
     "[DEFAULT]\nenabled_backends = fast:file, cheap:file\n[glance_store]\ndefault_backend = fast\n"
     "[fast]\nfilesystem_store_datadir = {path}/fast\n[cheap]\nfilesystem_store_datadir = {path}/cheap\n"
 )
+
+
+def newest():
+    """Return the stores that were made last."""
+    made = _making._CURRENT.multi
+    assert made is not None
+    return made.stores
+
+
+def staging(conf):
+    """Return a staging store, as services make one for each request."""
+    store = glance_store.backend._load_store(conf, "file")
+    assert store is not None
+    return store
 
 
 def stores():
@@ -105,7 +120,8 @@ def test_directories_are_made(serve, tmp_path):
 
 def test_stores_are_found_by_id(two):
     assert glance_store.get_store_from_store_identifier("cheap").core.id == "cheap"
-    for name in ("nope", None, ""):
+    missing: tuple[Any, ...] = ("nope", None, "")
+    for name in missing:
         with pytest.raises(glance_store.UnknownScheme) as raised:
             glance_store.get_store_from_store_identifier(name)
         assert str(name) in raised.value.msg
@@ -178,7 +194,7 @@ def test_maps_that_were_bound_anew_are_the_ones_that_count(two):
 
 def test_replaced_stores_go_on_until_their_last_transfer_ends(two, tmp_path):
     uri = glance_store.add(two, "one", io.BytesIO(b"x" * 100), 0, "fast")[0]
-    before = _making._CURRENT.multi.stores
+    before = newest()
     reading, _ = glance_store.get(uri, "fast")
     gate, begun = threading.Event(), threading.Event()
 
@@ -193,7 +209,7 @@ def test_replaced_stores_go_on_until_their_last_transfer_ends(two, tmp_path):
     thread.start()
     assert begun.wait(60)
     glance_store.create_multi_stores(two)
-    assert _making._CURRENT.multi.stores is not before
+    assert newest() is not before
     assert b"".join(reading) == b"x" * 100
     assert not before["fast"]._closed  # the one that writes
     gate.set()
@@ -204,14 +220,14 @@ def test_replaced_stores_go_on_until_their_last_transfer_ends(two, tmp_path):
 
 
 def test_stores_that_nobody_uses_close_at_once(two):
-    before = _making._CURRENT.multi.stores
+    before = newest()
     glance_store.create_multi_stores(two)
     assert before["fast"]._closed
 
 
 def test_a_reader_that_is_forgotten_keeps_nothing_open(two):
     uri = glance_store.add(two, "one", io.BytesIO(b"x" * 100), 0, "fast")[0]
-    before = _making._CURRENT.multi.stores
+    before = newest()
     reading, _ = glance_store.get(uri, "fast")
     glance_store.create_multi_stores(two)
     assert not before["fast"]._closed
@@ -283,7 +299,7 @@ def test_options_on_a_configuration_that_was_never_parsed(tmp_path):
         glance_store.backend.register_opts(conf)
         glance_store.backend.register_opts(conf)
         conf.set_override("filesystem_store_datadir", str(tmp_path / name), group="glance_store")
-        store = glance_store.backend._load_store(conf, "file")
+        store = staging(conf)
         store.configure()
         made.append(store)
     for name, store in zip("ab", made, strict=True):
@@ -305,7 +321,7 @@ def test_forgotten_staging_stores_leave_nothing_behind(tmp_path, no_leaks):
         conf = cfg.ConfigOpts()
         glance_store.register_opts(conf)
         conf.set_override("filesystem_store_datadir", str(tmp_path / "staging"), group="glance_store")
-        store = glance_store.backend._load_store(conf, "file")
+        store = staging(conf)
         store.add("it", io.BytesIO(b"abc"), 3)
         store.delete(f"file://{tmp_path}/staging/it")
         del store, conf
