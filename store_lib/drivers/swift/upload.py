@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from store_lib import errors
@@ -18,7 +18,7 @@ from store_lib.drivers.swift.client import Account, Answer
 from store_lib.drivers.swift.download import info_of
 from store_lib.drivers.swift.names import SwiftAddress, owned_prefix, root_of
 from store_lib.drivers.swift.place import Place
-from store_lib.drivers.swift.segments import remove
+from store_lib.drivers.swift.segments import Segment, is_static, remove, static_segments
 from store_lib.drivers.swift.tenancy import Abilities
 from store_lib.errors import Outcome
 from store_lib.interface import (
@@ -85,6 +85,7 @@ class SwiftUpload(Upload[SwiftAddress]):
         self._source = source
         self._prefix = owned_prefix(address.object, ctx.owner.encode())
         self._written: set[str] = set()
+        self._sources: dict[SwiftAddress, list[Segment]] = {}
         self._lock = threading.Lock()
         self._begun = self._committing = self._committed = self._ended = False
 
@@ -96,43 +97,64 @@ class SwiftUpload(Upload[SwiftAddress]):
     def _put(self, name: str, body: Any, **more: Any) -> Answer:
         return self._place.put(self._ctx, self._place.segments, name, body, **more)
 
-    def _name(self, index: int) -> str:
-        name = f"{self._prefix}{index:08d}"
+    def _name(self, suffix: str) -> str:
+        name = self._prefix + suffix
         with self._lock:
             self._written.add(name)
         return name
 
     def write_part(self, part: Part) -> Token:
         """Put a segment; Swift compares its ETag with the bytes, and this the answer's."""
-        name = self._name(part.index)
+        name = self._name(f"{part.index:08d}")
         answer = self._put(name, part.reader(), headers={"ETag": part.digest or "", **_KIND}).check()
         if answer.etag != part.digest:
             raise errors.DigestMismatch(
                 "Swift acknowledged a segment with another ETag than that of its bytes", transient=True
             )
-        return Stored(name, part.length, answer.etag)
+        return (Stored(name, part.length, answer.etag),)
 
     def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> Token:
-        """Have Swift copy a range of another image of the cluster into a segment."""
+        """Have Swift copy a range of another image of the cluster into segments, one for each that it touches there."""
         found = self._source(source, address)
         if found is None or root_of(found[0].url) != root_of(self._account.url):
             raise errors.CannotMigrate("the two stores are no accounts of one Swift")
         account, place = found
-        name = self._name(index)
+        copied: list[Stored] = []
+        for each in _within(self._segments_of(account, place), offset, length):
+            copied.append(self._copy(account, each, f"{index:08d}" + (f"-{len(copied):04d}" if copied else "")))
+        return tuple(copied)
+
+    def _segments_of(self, account: Account, place: SwiftAddress) -> list[Segment]:
+        """Return what the source consists of.
+
+        Not by its manifest: copies of that bear marks of it, by which Swift then compares their ETags.
+        """
+        with self._lock:
+            if place not in self._sources:
+                answer = account.request(self._ctx, "HEAD", place.container, place.object)
+                if is_static(answer.check()):
+                    found = static_segments(account, place.container, place.object, self._ctx)
+                    self._sources[place] = [each for each in found if not each.manifest]
+                else:
+                    self._sources[place] = [Segment(place.container, place.object, 0, 0, info_of(answer).size, "")]
+            return self._sources[place]
+
+    def _copy(self, account: Account, segment: Segment, suffix: str) -> Stored:
+        name = self._name(suffix)
         headers = {
-            "X-Copy-From": _quoted(f"{place.container}/{place.object}"),
+            "X-Copy-From": _quoted(f"{segment.container}/{segment.name}"),
             "X-Copy-From-Account": _quoted(account.path.rpartition("/")[2]),
-            "Range": f"bytes={offset}-{offset + length - 1}",
+            "Range": f"bytes={segment.start}-{segment.start + segment.size - 1}",
             "X-Fresh-Metadata": "true",
             **_KIND,
         }
-        answer = self._account.request(self._ctx, "PUT", self._place.segments, name, headers=headers, body=b"")
-        if answer.status in (401, 403, 404, 405, 413):
+        answer = self._put(name, b"", headers=headers)
+        if answer.status in (401, 403, 405, 413):
             raise errors.CannotMigrate(f"Swift does not copy it: {answer.error().message}")
         answer.check()
         if "x-copied-from" not in answer.headers:  # it knows no copying and has put an empty object
             raise errors.CannotMigrate("this Swift does not copy")
-        return Stored(name, length, answer.etag)
+        return Stored(name, segment.size, answer.etag)
 
     # -- commit -------------------------------------------------------------------------------------------------------
 
@@ -152,7 +174,7 @@ class SwiftUpload(Upload[SwiftAddress]):
 
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Commit:
         """Put the manifest, under a claim to its name."""
-        stored: list[Stored] = [token for _, token in parts]
+        stored: list[Stored] = [each for _, token in parts for each in token]
         self._remove_others({each.name for each in stored})
         with self._claimed():
             self._committing = True
@@ -270,6 +292,15 @@ class SwiftUpload(Upload[SwiftAddress]):
             LOG.info("clearing away after image %s failed: %s", self._address.object, type(error).__name__)
             return (Leftover("unfinished upload", (self._place.segments, self._prefix), self._ctx.owner),)
         return ()
+
+
+def _within(segments: Sequence[Segment], offset: int, length: int) -> Iterator[Segment]:
+    """Yield what of the segments lies in a range of the image."""
+    for each in segments:
+        begin, end = max(offset, each.offset), min(offset + length, each.offset + each.size)
+        if begin < end:
+            start = each.start + begin - each.offset
+            yield dataclasses.replace(each, start=start, offset=begin, size=end - begin)
 
 
 def _etag_of(level: Sequence[Stored]) -> str:

@@ -1,0 +1,69 @@
+"""A real Swift with Keystone, made for these tests alone: they kill and hang its servers."""
+
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+TOOL = pathlib.Path(__file__).resolve().parents[4] / "tools/services/swift"
+
+
+class Server:
+    """The servers of one folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run(self, action, *servers):
+        """Have the tool do something with some of the servers, or with all."""
+        found = subprocess.run([TOOL, action, self.folder, *servers], capture_output=True, text=True, timeout=400)
+        assert found.returncode == 0, found.stderr
+
+    def start(self, *servers):
+        """Start what does not run and wait until it answers."""
+        self.run("start", *servers)
+
+    def stop(self, *servers):
+        """End servers."""
+        self.run("stop", *servers)
+
+    @property
+    def env(self):
+        """What the tool tells of addresses and accounts."""
+        lines = (self.folder / "env").read_text().splitlines()
+        return {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
+
+    def pid(self, name):
+        """Return the process of a server."""
+        return int((self.folder / "run" / f"{name}.pid").read_text().split()[0])
+
+
+def pytest_collection_modifyitems(items):
+    """Let the first test wait until the servers are up, which takes minutes where they have to be installed."""
+    here = pathlib.Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(600), append=False)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Swift and Keystone, from nothing; STORE_LIB_SWIFT_DIR names a folder that was started and is left running."""
+    given = os.environ.get("STORE_LIB_SWIFT_DIR")
+    if given:
+        found = Server(pathlib.Path(given))
+        found.start()
+        yield found
+        return
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="store_lib-swift-"))
+    made = Server(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.run("stop")
+        shutil.rmtree(folder, ignore_errors=True)

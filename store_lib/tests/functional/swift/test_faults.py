@@ -1,0 +1,193 @@
+"""Swift and Keystone that are down, hang, refuse, or change their minds in the middle of a transfer."""
+
+import io
+import os
+import signal
+import time
+import uuid
+
+import pytest
+
+from store_lib import errors
+from store_lib.interface import Status
+from store_lib.tests.functional.swift.support import MIB, client, image, names, opened, own_account, wipe
+from store_lib.tests.support import content, until
+
+#: A store that asks again at once whether it is usable, and tries nothing twice.
+IMPATIENT = {"probe_interval": 0, "retry_attempts": 1, "probe_timeout": 60}
+
+
+@pytest.fixture
+def container(server):
+    """Return the name of a container of this test."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    client(server).put_container(name)
+    yield name
+    server.start()
+    wipe(client(server), name)
+
+
+@pytest.fixture
+def make(server, container, tmp_path):
+    """Return a function that opens stores on that container."""
+
+    def make(*groups, **options):
+        return opened(tmp_path, own_account(server, container=container, **options), *groups)
+
+    return make
+
+
+def slow(data, between):
+    """Yield an image in halves, `between` called in the middle."""
+    middle = len(data) // 2
+    yield data[:middle]
+    between()
+    yield data[middle:]
+
+
+def test_swift_is_down_and_comes_back(server, container, make):
+    """The store closes with an answer at once, keeps what it has, and opens by itself."""
+    with make(**IMPATIENT) as stores:
+        it = stores["it"]
+        record = it.add("image", io.BytesIO(b"data"), 4)
+        server.stop("proxy")
+        for ask in (lambda: it.add("new", io.BytesIO(b"data"), 4), lambda: it.delete(record.location)):
+            with pytest.raises(errors.StoreUnavailable):
+                ask()
+        with pytest.raises(errors.StoreUnavailable):
+            it.open(record.location)
+        server.start("proxy")
+        assert content(it, record.location) == b"data"
+        assert it.add("new", io.BytesIO(b"more"), 4).size == 4
+
+
+def test_keystone_is_down_at_the_start(server, make):
+    """A service starts without Keystone: the store is closed with its reason, and opens when Keystone is there."""
+    server.stop("keystone")
+    with make(**{**IMPATIENT, "probe_interval": 1}) as stores:
+        stores.start()
+        it = stores["it"]
+        with pytest.raises(errors.StoreUnavailable, match="identity service"):
+            it.add("image", io.BytesIO(b"data"), 4)
+        server.start()
+
+        def opens():
+            try:
+                return it.add("image", io.BytesIO(b"data"), 4).size == 4
+            except errors.StoreUnavailable:
+                time.sleep(0.5)
+                return False
+
+        until(opens, "the store opens")
+
+
+def test_a_proxy_that_hangs(server, make):
+    """What hangs is given up in time; what was begun leaves nothing that a sweep does not find."""
+    with make(**{**IMPATIENT, "operation_timeout": 4}) as stores:
+        it = stores["it"]
+        record = it.add("image", io.BytesIO(b"data"), 4)
+        pid = server.pid("proxy")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(errors.OperationTimeout):
+                it.open(record.location)
+            with pytest.raises(errors.StoreUnavailable):
+                it.stat(record.location)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert content(it, record.location) == b"data"
+
+
+def test_object_servers_are_down(server, container, make):
+    """Swift answers 503: the image is not lost, and an add fails in whole."""
+    with make(**IMPATIENT) as stores:
+        it = stores["it"]
+        record = it.add("image", io.BytesIO(b"data"), 4)
+        server.stop("object")
+        with pytest.raises(errors.StoreUnavailable):
+            it.open(record.location)
+        with pytest.raises(errors.StoreUnavailable):
+            it.add("large", io.BytesIO(image(2 * MIB)))
+        server.start()
+        assert content(it, record.location) == b"data"
+        it.sweep(older_than=0)
+        assert names(client(server), container) == ["image"]
+
+
+def revoke(server, token):
+    """Make Keystone refuse a token from now on."""
+    session = client(server).session
+    url = f"{server.env['KEYSTONE_URL']}/v3/auth/tokens"
+    session.delete(url, headers={"X-Subject-Token": token})
+
+
+def test_a_token_is_revoked_in_the_middle(server, make):
+    """A new one is fetched, and the transfer ends well."""
+    with make(swift_store_large_object_size=1, parallel=2) as stores:
+        it = stores["it"]
+        tokens = it._driver._tenancy.cloud().service("ref1")
+        data = image(6 * MIB)
+
+        def between():
+            before = tokens.token()
+            revoke(server, before)
+            time.sleep(6)  # Swift trusts a token for a while without asking
+
+        record = it.add("image", slow(data, between), len(data))
+        assert content(it, record.location) == data
+
+
+def test_tokens_that_live_for_seconds(server, container, make):
+    """A transfer may outlive any number of tokens."""
+    server.start("short")
+    with make(
+        swift_store_auth_address=f"{server.env['SHORT_URL']}/v3", swift_store_expire_soon_interval=1, parallel=2
+    ) as stores:
+        data = image(4 * MIB)
+        record = stores["it"].add("image", slow(data, lambda: time.sleep(9)), len(data))
+        assert content(stores["it"], record.location) == data
+
+
+def test_wrong_password(make):
+    """The store is down with its reason, which holds neither user nor password, and other stores are not harmed."""
+    with make(swift_store_key="mistaken-secret", **IMPATIENT) as stores:
+        with pytest.raises(errors.StoreLibError, match="refuses the credentials") as caught:
+            stores["it"].add("image", io.BytesIO(b"data"), 4)
+        assert "mistaken-secret" not in repr(caught.value) + str(caught.value)
+
+
+def test_credentials_are_replaced_without_a_restart(server, container, make, tmp_path):
+    """The file of accounts is read again when its credentials are refused; its own account serves two stores."""
+    file = tmp_path / "accounts.conf"
+    env = server.env
+    address = f"auth_address = {env['KEYSTONE_URL']}/v3\n"
+    file.write_text(f"[mine]\n{address}user = service:glance\nkey = outdated\n")
+    options = {
+        "swift_store_config_file": file,
+        "default_swift_reference": "mine",
+        "swift_store_auth_address": "",
+        **IMPATIENT,
+    }
+    with make(**options) as stores:
+        with pytest.raises(errors.StoreLibError, match="refuses the credentials"):
+            stores["it"].add("image", io.BytesIO(b"data"), 4)
+        identity, secret = env["USER_GLANCE_APPLICATION_ID"], env["USER_GLANCE_APPLICATION_SECRET"]
+        lines = f"application_credential_id = {identity}\napplication_credential_secret = '{secret}'\n"
+        file.write_text(f"[mine]\n{address}{lines}")
+        record = stores["it"].add("image", io.BytesIO(b"data"), 4)
+        assert record.location.uri == f"swift+config://mine/{container}/image"
+        file.write_text("not a file of accounts")  # what is logged in stays so
+        assert content(stores["it"], record.location) == b"data"
+
+
+def test_the_store_tells_how_full_its_quota_is(server, container, make):
+    """Nearly at the quota the store is degraded; without one it has no capacity to tell."""
+    connection = client(server)
+    with make(**IMPATIENT) as stores:
+        assert stores["it"].capacity().total is None
+        connection.post_container(container, {"X-Container-Meta-Quota-Bytes": "1000"})
+        stores["it"].add("image", io.BytesIO(bytes(990)), 990)
+        assert stores["it"].capacity().free == 10
+        driver = stores["it"]._driver
+        found = driver.probe(stores["it"]._runtime.context())
+        assert found.status is Status.DEGRADED

@@ -1,0 +1,132 @@
+"""Each image in the account of the project that adds it."""
+
+import io
+import time
+import uuid
+
+import pytest
+from swiftclient.client import ClientException
+
+from store_lib import errors
+from store_lib.tests.functional.swift.support import (
+    MIB,
+    Request,
+    client,
+    image,
+    log_in,
+    names,
+    opened,
+    own_account,
+)
+
+
+@pytest.fixture
+def base():
+    """Return what the containers of this test begin with."""
+    return f"tenant-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def it(server, base, tmp_path):
+    """Return a store of images in the accounts of their owners."""
+    with opened(tmp_path, own_account(server, container=base, swift_store_multi_tenant="true")) as stores:
+        yield stores["it"]
+
+
+@pytest.fixture(scope="module")
+def demo(server):
+    """Return the context of a request of the user demo."""
+    return Request(server, "demo")
+
+
+@pytest.fixture(scope="module")
+def alt(server):
+    """Return the context of a request of a user of another project."""
+    return Request(server, "alt")
+
+
+def trusts(server):
+    """Return how many trusts the user demo has given."""
+    session = log_in(server, "demo")
+    url = f"{server.env['KEYSTONE_URL']}/v3/OS-TRUST/trusts?trustor_user_id={server.env['USER_DEMO_ID']}"
+    return len(session.get(url).json()["trusts"])
+
+
+def test_an_image_in_its_owners_account(server, base, it, demo):
+    """It lies in a container of its own, which goes with it; a large one is written by a trust, which goes as well."""
+    project = server.env["USER_DEMO_PROJECT_ID"]
+    place = server.env["PROXY_URL"].removeprefix("http://")
+    for size in (1000, 2 * MIB + 5):
+        data = image(size)
+        record = it.add("image", io.BytesIO(data), size, context=demo)
+        assert record.location.uri == f"swift+http://{place}/v1/AUTH_{project}/{base}_image/image"
+        assert content_of(it, record, demo) == data
+        assert client(server, "demo").head_object(f"{base}_image", "image")["content-length"] == str(size)
+        assert trusts(server) == 0
+        with pytest.raises(errors.Duplicate):
+            it.add("image", io.BytesIO(data), size, context=demo)
+        it.delete(record.location, context=demo)
+        with pytest.raises(ClientException, match="404"):
+            client(server, "demo").head_container(f"{base}_image")
+        with pytest.raises(errors.NotFound):
+            it.delete(record.location, context=demo)
+
+
+def content_of(it, record, request):
+    with it.open(record.location, context=request) as reader:
+        return reader.read()
+
+
+def test_a_trust_outlives_the_users_token(server, base, it):
+    """The token of the request is revoked in the middle of a large image, and the image arrives all the same."""
+    request = Request(server, "demo")
+    data = image(4 * MIB)
+
+    def source():
+        yield data[: 2 * MIB]
+        url = f"{server.env['KEYSTONE_URL']}/v3/auth/tokens"
+        log_in(server).delete(url, headers={"X-Subject-Token": request.auth_token})
+        time.sleep(6)  # Swift trusts a token for a while without asking
+        yield data[2 * MIB :]
+
+    record = it.add("image", source(), len(data), context=request)
+    assert content_of(it, record, Request(server, "demo")) == data
+
+
+def test_others_read_by_access_lists_only(server, base, it, demo, alt):
+    """Another project is refused until it is on the list, or until the image is public."""
+    data = image(2 * MIB)
+    record = it.add("image", io.BytesIO(data), len(data), context=demo)
+    with pytest.raises(errors.Forbidden):
+        it.open(record.location, context=alt)
+    it.set_acls(record.location, read_tenants=[alt.project_id], context=demo)
+    assert content_of(it, record, alt) == data
+    with pytest.raises(errors.Forbidden):
+        it.delete(record.location, context=alt)
+    it.set_acls(record.location, public=True, context=demo)
+    assert content_of(it, record, alt) == data
+    it.set_acls(record.location, context=demo)
+    with pytest.raises(errors.Forbidden):
+        it.open(record.location, context=alt)
+    it.delete(record.location, context=demo)
+
+
+def test_a_token_goes_to_no_other_server(it, demo):
+    """A location that names another host is refused before anything is sent there."""
+    with pytest.raises(errors.ForeignLocation):
+        it.open(f"swift+http://127.0.0.1:9/v1/AUTH_1/{it.settings['swift_store_container']}_a/a", context=demo)
+
+
+def test_a_failed_upload_leaves_no_container(server, base, it, demo):
+    """The container of an image that could not be added goes with it."""
+    with pytest.raises(errors.SizeMismatch):
+        it.add("short", io.BytesIO(b"data"), 2 * MIB, context=demo)
+    with pytest.raises(ClientException, match="404"):
+        client(server, "demo").head_container(f"{base}_short")
+    assert names(client(server, "demo"), f"{base}_short") == []
+
+
+def test_a_role_that_may_only_read(server, base, it):
+    """It is told that the permission is refused, and the store stays open for others."""
+    with pytest.raises(errors.Forbidden):
+        it.add("image", io.BytesIO(b"data"), 4, context=Request(server, "reader"))
