@@ -1,11 +1,12 @@
 """A real Glance under all tests of this folder."""
 
+import contextlib
 import pathlib
 
 import pytest
 
 from store_lib.tests.functional.glance import places as kinds
-from store_lib.tests.functional.glance import service
+from store_lib.tests.functional.glance import served, service
 from store_lib.tests.functional.glance.client import Client
 
 _running = []
@@ -65,15 +66,33 @@ def web():
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory, web):
+def servers():
+    """Return a function that starts one of tools/services."""
+    with contextlib.ExitStack() as stack:
+        yield lambda tool: stack.enter_context(contextlib.closing(served.Server(tool)))
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory, web, servers):
     """Return the stores of the Glance that the tests share, by id; the first one is the default."""
     folder = tmp_path_factory.mktemp("places")
     rows = [
         kinds.FilePlace("fast", folder / "fast", weight="7", store_description="the quick one"),
         kinds.FilePlace("cheap", folder / "cheap"),
         kinds.HttpPlace("web", web),
+        *served_places(servers),
     ]
     return {place.store: place for place in rows}
+
+
+def served_places(servers):
+    """Yield the stores on real servers; `fast` and these are what tests of each kind of storage run with."""
+    gateway = servers("rgw")
+    yield served.S3Place("bucket", gateway)
+    conf = gateway.env["CEPH_CONF"]
+    pool = {"rbd_store_ceph_conf": conf, "rbd_store_user": "images", "rbd_store_pool": "images"}
+    yield served.RbdPlace("ceph", pool, gateway.ceph_fsid())
+    yield served.SwiftPlace("container", servers("swift"))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +101,7 @@ def writable(places):
     return {store: place for store, place in places.items() if place.writable}
 
 
-@pytest.fixture(params=["fast", "cheap"])
+@pytest.fixture(params=["fast", "bucket", "ceph", "container"])
 def store(request):
     """Run the test with each kind of storage that takes images; this is the id of the store."""
     return request.param
