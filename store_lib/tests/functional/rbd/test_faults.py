@@ -45,12 +45,11 @@ def comes_back(store):
 
 def sweep_until_empty(store, view):
     """Sweep until nothing is left in the pool: what hung is only let go of after a while."""
-
-    def swept():
-        store.sweep(older_than=0)
-        return view.empty()
-
-    until(swept, 90)
+    end = time.monotonic() + 90
+    while not view.empty():
+        swept = store.sweep(older_than=0)
+        assert time.monotonic() < end, f"left: {view.names()} {view.trash()} {view.objects()} {swept}"
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("fault", ["stopped", "killed"])
