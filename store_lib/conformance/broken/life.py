@@ -132,3 +132,19 @@ class NeedsRanges(MemoryDriver):
         if Feature.RANGES in self.settings.base.disabled_features:
             raise errors.BackendError("ranges are switched off")
         return super().open(address, offset, length, ctx)
+
+
+@breaks(107)
+class SecretInBackend(MemoryDriver):
+    """Names its backend by its password."""
+
+    def backend_id(self) -> str | None:
+        return f"memory-{self.settings['memory_store_password']}"
+
+
+@breaks(108)
+class AnotherBackendEachTime(MemoryDriver):
+    """Takes every store object for a backend of its own."""
+
+    def backend_id(self) -> str | None:
+        return f"memory-{id(self)}"

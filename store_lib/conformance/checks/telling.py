@@ -95,3 +95,24 @@ def undeclared_is_refused(place: Place) -> None:
     for refused in (lambda: [*store.list()], store.capacity, lambda: store.open(uri, 1), lambda: [*store.leftovers()]):
         with pytest.raises(errors.NotSupported):
             refused()
+
+
+@behaviour(107)
+def everything_can_be_shown(place: Place) -> None:
+    """Everything that is told of a store can be written as JSON, holds no secret, and asks the storage nothing."""
+    store, script = place.scripted()
+    told = store.info().to_dict()
+    assert (told["id"], told["type"]) == (place.store_id, store.type)
+    assert set(told["features"]) == {str(feature.name).lower() for feature in store.features}
+    assert not [call for call in script.calls if call.verb != "describe"], "the storage was asked"
+    place.no_secret_in(json.dumps(told, default=str), "what is told of the store")
+
+
+@behaviour(108)
+def backends_are_told_apart(place: Place) -> None:
+    """Where a store tells which backend it is on, it tells the same each time, and a store elsewhere tells another."""
+    store, again = place.store(), place.fresh()[place.store_id]
+    assert store.backend() == again.backend()
+    elsewhere = place.stores()["conformance-memory"]
+    if store.type != elsewhere.type and store.backend() is not None:
+        assert store.backend() != elsewhere.backend()
