@@ -32,7 +32,7 @@ OPTIONS = [
         choices=[AUTO, *SERVERS],
         help="Kind of the server, which tells what it can be relied upon for. auto recognises it by its answers. "
         "'other' is any server that honours If-None-Match on PUT, 'basic' any that does not: there, as with s3api, two "
-        "writers of one image at the same time are not told apart, and so auto keeps such a store read-only.",
+        "writers of one image at the same moment are not kept apart, and so auto keeps such a store read-only.",
     ),
     cfg.StrOpt(
         "s3_store_region_name", default="", help="Region of the bucket. Empty: as the host or the profile says."

@@ -10,6 +10,7 @@ __all__ = ["AUTO", "SERVERS", "Server", "recognise"]
 
 #: Value of the option for a server that is to be recognised by itself.
 AUTO = "auto"
+_ABSENT = {"IfNoneMatch": "*"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +18,9 @@ class Server:
     """One kind of server.
 
     :param name: as it stands in the option ``s3_store_server``.
-    :param exclusive_put: ``If-None-Match: *`` on PUT is honoured.
+    :param exclusive_put: ``If-None-Match: *`` on PUT is honoured: of several writers at one moment one succeeds.
     :param exclusive_complete: it is honoured on the completion of a multipart upload, too.
+    :param checks: it is looked at on both, but does not keep writers at one moment apart.
     :param equal_parts: all parts of an upload but the last must be of one size.
     :param quoted_match: ``If-Match`` of a PUT is compared with the quotes of the ETag.
     :param constrained: a bucket of another region than us-east-1 is made with a LocationConstraint.
@@ -28,10 +30,21 @@ class Server:
     name: str
     exclusive_put: bool = True
     exclusive_complete: bool = True
+    checks: bool = False
     equal_parts: bool = False
     quoted_match: bool = True
     constrained: bool = False
     usage: bool = False
+
+    @property
+    def put_condition(self) -> Mapping[str, str]:
+        """The parameters that make a PUT conditional, where that is of use."""
+        return _ABSENT if self.exclusive_put or self.checks else {}
+
+    @property
+    def complete_condition(self) -> Mapping[str, str]:
+        """The parameters that make a completion conditional, where that is of use."""
+        return _ABSENT if self.exclusive_complete or self.checks else {}
 
     @property
     def claims(self) -> bool:
@@ -47,8 +60,8 @@ SERVERS = {
         # Release 16.2, tried: PUT honours the condition (one winner among many), completion overwrites what is there.
         # If-Match of a PUT is compared without quotes.
         Server("ceph-rgw", exclusive_complete=False, quoted_match=False, usage=True),
-        # Swift 2.38, tried: both conditions are ignored.
-        Server("s3api", exclusive_put=False, exclusive_complete=False),
+        # Swift 2.38, tried: of ten writers at one moment up to ten succeed.
+        Server("s3api", exclusive_put=False, exclusive_complete=False, checks=True),
         # 5.2, tried.
         Server("moto"),
         # Its documentation: parts but the last must be of one size.

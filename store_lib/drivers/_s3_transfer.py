@@ -152,7 +152,7 @@ class S3Upload(Upload[S3Address]):
             **self._object,
             **self._driver.attributes(self._owner),
             **self._digest(part),
-            **({"IfNoneMatch": "*"} if self._server.exclusive_put else {}),
+            **self._server.put_condition,
         }
         with self._exclusively():
             answer = self._driver.in_bucket(
@@ -185,7 +185,7 @@ class S3Upload(Upload[S3Address]):
                 **self._object,
                 UploadId=self._id,
                 MultipartUpload={"Parts": listed},
-                **({"IfNoneMatch": "*"} if self._server.exclusive_complete else {}),
+                **self._server.complete_condition,
             )
         with unknown():
             return self._look([token for _, token in parts])

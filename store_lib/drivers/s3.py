@@ -57,7 +57,7 @@ _WAYS = 8
 #: Longest validity of a signed URL in seconds, with version 4 of the signature.
 _WEEK = 7 * 24 * 3600
 _NOT_EXCLUSIVE = (
-    "the server ignores If-None-Match, so two writers of one image would not be told apart; to write all the same, set "
+    "the server does not keep two writers of one image at the same moment apart; to write all the same, set "
     "s3_store_server to its kind ({})"
 )
 
@@ -161,9 +161,13 @@ class S3Driver(Driver[S3Address]):
                 Bucket=self.place.bucket, Key=address.key, **self.encryption.reading
             )
         except connection.client.exceptions.ClientError as error:
-            if not is_missing(error):
-                raise
-            return None
+            if is_missing(error):
+                return None
+            if status_of(error) in (400, 403):  # an answer to HEAD has no body; this one says why
+                connection.client.get_object(Bucket=self.place.bucket, Key=address.key, Range="bytes=0-0")[
+                    "Body"
+                ].close()
+            raise
         return found
 
     def _there(self, address: S3Address) -> Mapping[str, Any]:
