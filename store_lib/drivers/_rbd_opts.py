@@ -97,6 +97,11 @@ OPTIONS = [
 MEND = "install the distribution's packages python3-rados and python3-rbd, and make them visible to this Python"
 
 
+def missing_bindings() -> list[str]:
+    """Return which of Ceph's modules this Python does not see; imports none."""
+    return [name for name in ("rados", "rbd") if importlib.util.find_spec(name) is None]
+
+
 def written_fsid(settings: StoreSettings) -> str | None:
     """Return the fsid of the cluster where Ceph's configuration file names it, before anybody has connected."""
     path = settings["rbd_store_ceph_conf"] or "/etc/ceph/ceph.conf"
@@ -110,8 +115,7 @@ def written_fsid(settings: StoreSettings) -> str | None:
 
 def check(settings: StoreSettings) -> Iterator[Mistake]:
     """Yield every mistake in the options."""
-    missing = [name for name in ("rados", "rbd") if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_bindings():
         problem = f"Ceph's Python bindings are not installed ({', '.join(missing)})"
         yield Mistake(settings.id, "enabled_backends", problem, MEND)
     if settings["rbd_store_chunk_size"] > _LARGEST_CHUNK:

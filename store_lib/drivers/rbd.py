@@ -246,6 +246,10 @@ class RbdDriver(Driver[RbdAddress]):
             free = min(free, max(0, quota - used))
         return Capacity(used + free, free, used)
 
+    def backend_id(self) -> str | None:
+        """Return the cluster, as far as it is known."""
+        return f"ceph:{self.cluster.fsid}" if self.cluster.fsid else None
+
     def describe(self) -> Mapping[str, Any]:
         """Return what services show of an rbd store."""
         return {

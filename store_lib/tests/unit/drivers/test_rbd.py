@@ -23,7 +23,7 @@ FSID = "b9b5e8b6-0c5b-4c55-8a4c-6f0d5a1e9d11"
 @pytest.fixture
 def configure(tmp_path, monkeypatch):
     """Return a function that resolves options; the bindings count as installed."""
-    monkeypatch.setattr(_rbd_opts.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(_rbd_opts, "missing_bindings", list)
 
     def settings(**options):
         path = tmp_path / "store.conf"
@@ -70,7 +70,7 @@ def test_mistakes_are_told(configure, option, value):
 
 def test_missing_bindings_are_told_with_their_packages(configure, monkeypatch):
     """The mend names what to install."""
-    monkeypatch.setattr(_rbd_opts.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(_rbd_opts, "missing_bindings", lambda: ["rados", "rbd"])
     (mistake,) = configure()[1]
     assert "python3-rados and python3-rbd" in mistake.mend
     assert "rados, rbd" in mistake.problem
@@ -157,7 +157,7 @@ def test_names_of_unfinished_images():
 
 def test_a_handle_is_closed_by_the_last_who_leaves():
     """Closing under a call would crash; who comes later is refused."""
-    closed = []
+    closed: list[str] = []
     handle = Handle("value", closed.append)
     with handle.use() as value:
         closer = threading.Thread(target=handle.close)
@@ -173,7 +173,7 @@ def test_a_handle_is_closed_by_the_last_who_leaves():
 
 def test_a_handle_that_nobody_knows_any_more_is_closed():
     """An upload that is dropped leaves no watcher behind."""
-    closed = []
+    closed: list[str] = []
     Handle("value", closed.append)
     gc.collect()
     assert closed == ["value"]
@@ -181,7 +181,7 @@ def test_a_handle_that_nobody_knows_any_more_is_closed():
 
 def test_a_handle_is_its_process_own():
     """A forked child neither uses nor closes it, even in the middle of a call."""
-    closed = []
+    closed: list[str] = []
     handle = Handle("value", closed.append)
 
     def child():
