@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +29,12 @@ class DriverRegistry:
 
     def __init__(self, extra: Mapping[str, type[Driver[Any]]] | None = None) -> None:
         self._extra = dict(extra or {})
-        self._names: list[str] = []
 
     def names(self) -> list[str]:
         """Return the names of all drivers that are installed; imports none of them."""
-        if not self._names:  # looking takes tens of milliseconds
-            self._names = sorted({*self._extra, *importlib.metadata.entry_points(group=NAMESPACE).names})
-        return self._names
+        # An extension manager without extensions: stevedore keeps what it found, while looking anew takes 30 ms.
+        looking: Any = stevedore.ExtensionManager.make_test_instance([], namespace=NAMESPACE)
+        return sorted({*self._extra, *(each.name for each in looking.list_entry_points())})
 
     def load(self, name: str, store_id: str | None = None) -> type[Driver[Any]]:
         """Return the class of driver `name`.
