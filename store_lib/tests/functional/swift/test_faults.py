@@ -78,7 +78,7 @@ def test_keystone_is_down_at_the_start(server, make):
                 time.sleep(0.5)
                 return False
 
-        until(opens, "the store opens")
+        until(opens, 60)
 
 
 def test_a_proxy_that_hangs(server, make):

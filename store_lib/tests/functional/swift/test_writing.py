@@ -224,7 +224,7 @@ def test_a_killed_process(it, server, container, tmp_path):
     process = subprocess.Popen([sys.executable, "-c", KILLED, conf], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "sent\n"
-        until(lambda: len(names(client(server), container)) >= 2, "segments are there")
+        until(lambda: len(names(client(server), container)) >= 2, 60)
         (live,) = it.leftovers()
         assert live.owner.pid == process.pid
         assert it.sweep().removed == []
