@@ -70,7 +70,7 @@ class NfsDriver(FileDriver):
         if not rest.startswith("://") or any(char in rest for char in "?#"):
             raise errors.BadLocation(f"{redact(uri)} is malformed: write nfs://host/export/id")
         host, *path = (_unquoted(part, uri) for part in rest[3:].split("/"))
-        if len(path) < 2 or not host or (not all(path[:-1]) and path != ["", path[-1]]):
+        if not host or not path or not all(path[:-1]):
             raise errors.BadLocation(f"{redact(uri)} is malformed: write nfs://host/export/id")
         try:
             name = check_image_id(path[-1])

@@ -1,5 +1,7 @@
-"""Stores on real NFS shares, inside the guest (``tools/run-tests nfs``, or ``tools/guest run -- .venv/bin/python -m
-pytest store_lib/tests/functional/nfs``)."""
+"""Stores on real NFS shares, inside the guest.
+
+``tools/run-tests nfs``, or ``tools/guest run -- .venv/bin/python -m pytest store_lib/tests/functional/nfs``.
+"""
 
 import os
 import pathlib
@@ -55,7 +57,7 @@ def unmount(point):
 
 @pytest.fixture(scope="session")
 def _relay():
-    # For all tests: the kernel knows a server of NFS 4 again on another port, and goes on by the connection that it has.
+    # One for all tests: the kernel knows a server of NFS 4 again on another port, and keeps the connection that it has.
     os.environ["PORT"] = str(PORT)
     server("up")
     with Relay(PORT, listen=2049) as made:

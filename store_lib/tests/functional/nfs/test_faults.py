@@ -43,7 +43,7 @@ def helpers():
     return found
 
 
-# -- the mount goes away ------------------------------------------------------------------------------------------------
+# -- the mount goes away ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["before", "during"])
@@ -124,7 +124,7 @@ def test_a_stale_share_of_the_operators_is_an_error_and_no_missing_image(make_sh
     assert store.probe().status is Status.DOWN
 
 
-# -- the server goes away -----------------------------------------------------------------------------------------------
+# -- the server goes away ---------------------------------------------------------------------------------------------
 
 
 def through(make_nfs, share, version="4.2", **options):
