@@ -30,6 +30,8 @@ __all__ = ["Place", "content", "payload", "until"]
 
 #: Smallest `part_size` that an operator may set.
 _LEAST_PART = 64 * KIB
+#: Seconds that a probe may take here: a store on a busy machine is not down.
+_PATIENCE = 60
 _NO_RETURN = bytes.maketrans(b"\r", b"-")
 _seeds = itertools.count()
 
@@ -94,27 +96,27 @@ class Place:
 
     def store(self, **options: Any) -> Store:
         """Return the store, with `options` in its group; the same one each time, with parts of `part` bytes."""
-        return self._keep({"part_size": self.part, **options})[0][self.store_id]
+        return self._keep(self._usual(options))[0][self.store_id]
 
     def scripted(self, **options: Any) -> tuple[Store, Script]:
         """Return the store with a script for its driver, which is clear; see `store`."""
-        stores, script = self._keep({"part_size": self.part, **options}, faults=True)
+        stores, script = self._keep(self._usual(options), faults=True)
         script.clear()
         return stores[self.store_id], script
 
     def scripted_stores(self, **options: Any) -> tuple[Stores, Script]:
         """Return all stores, with a script for the driver of the one under test; see `scripted`."""
-        stores, script = self._keep({"part_size": self.part, **options}, faults=True, all_of_them=True)
+        stores, script = self._keep(self._usual(options), faults=True, all_of_them=True)
         script.clear()
         return stores, script
 
     def stores(self, **options: Any) -> Stores:
         """Return all stores that the checks use: this one, the other one, and ``conformance-memory``."""
-        return self._keep({"part_size": self.part, **options}, all_of_them=True)[0]
+        return self._keep(self._usual(options), all_of_them=True)[0]
 
     def fresh(self, **options: Any) -> Stores:
         """Return the store made anew, in its `Stores`, which is closed after the check."""
-        self._fresh.append(self.make(options))
+        self._fresh.append(self.make({"probe_timeout": _PATIENCE, **options}))
         return self._fresh[-1]
 
     @functools.cached_property
@@ -133,6 +135,9 @@ class Place:
     def several(self) -> int:
         """Parts of an image that certainly goes in parts."""
         return 3 if self.limits.whole_max < 3 * self.part else 2 + -(-self.limits.whole_max // self.part)
+
+    def _usual(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"part_size": self.part, "probe_timeout": _PATIENCE, **options}
 
     def _keep(
         self, options: dict[str, Any], *, faults: bool = False, all_of_them: bool = False

@@ -49,27 +49,29 @@ class Conformance:
         raise NotImplementedError("the class needs a fixture store_config")
 
     @pytest.fixture
-    def place(self, store_config: str) -> Iterator[Place]:
+    def place(self, store_config: str, request: pytest.FixtureRequest) -> Iterator[Place]:
         """The store as the checks see it."""
-        key = (type(self), store_config)
-        place = self._places.get(key)
+        place = self._places.get((type(self), store_config))
         if place is None:
             place = Place(store_config, self.store_id, other_id=self.other_id, drivers=self.drivers)
             if self.keep_stores:
-                self._places[key] = place
+                self._keep(store_config, place, request.node.getparent(pytest.Class))
         place.seed, place.vanish = self.seed, self.vanish
         place.unreachable, place.foreign = self.unreachable, self.foreign
         yield place
         if not self.keep_stores:
             place.close()
 
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def _kept_stores(cls) -> Iterator[None]:
-        """Close what was kept at the end of the class."""
-        yield
-        for key in [key for key in cls._places if key[0] is cls]:
-            cls._places.pop(key).close()
+    def _keep(self, store_config: str, place: Place, tests: pytest.Class) -> None:
+        """Keep `place` for the tests that follow; close it at the end of the class."""
+        key = (type(self), store_config)
+        self._places[key] = place
+
+        def close() -> None:
+            del self._places[key]
+            place.close()
+
+        tests.addfinalizer(close)
 
 
 def _test(behaviour: Behaviour) -> Callable[[Conformance, Place], None]:

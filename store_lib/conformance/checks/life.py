@@ -46,7 +46,7 @@ def _at_once(work: Callable[[int], None], together: threading.Barrier) -> None:
 def many_uploads_at_once(place: Place) -> None:
     """Sixteen uploads go on at once through one store object, and each image is the right one."""
     store, together = place.store(), threading.Barrier(_MANY)
-    images = [payload(2 * place.part + number) for number in range(_MANY)]
+    images = [payload(place.part + 2 + number) for number in range(_MANY)]
     ids = [place.new_id() for _ in images]
 
     def source(data: bytes) -> Iterator[bytes]:
@@ -99,7 +99,7 @@ def nothing_stays_open(place: Place) -> None:
     """Once a store is closed, its threads and descriptors are gone."""
     uri = place.put(payload(930))
     before = _held()
-    store = place.make()[place.store_id]
+    store = place.make({"probe_timeout": 60})[place.store_id]
     store.probe()
     if Feature.WRITE | Feature.DELETE in store.features:
         for size in (2 * place.part, 931):
@@ -132,7 +132,7 @@ def _held() -> Counter[str]:
 def making_connects_to_nothing(place: Place) -> None:
     """Making a store does no I/O and starts no thread: it succeeds with a storage that cannot be reached."""
     before = _held()
-    stores = place.fresh(**place.unreachable)
+    stores = place.fresh(**{"probe_timeout": 10, **place.unreachable})
     assert not _held() - before, "making a store opened something"
     if place.unreachable:
         health = stores[place.store_id].probe()
