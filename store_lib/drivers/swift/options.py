@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -161,6 +162,7 @@ def segment_size(settings: StoreSettings) -> int:
 
 def check(settings: StoreSettings) -> Iterable[Mistake]:
     """Yield every mistake in the options."""
+    yield from _check_packages(settings)
     yield from _check_names(settings)
     yield from references.check(settings)
     if settings["swift_store_auth_version"] != "3":
@@ -178,6 +180,14 @@ def check(settings: StoreSettings) -> Iterable[Mistake]:
             f"a segment of {chunk // MIB} MiB does not fit into memory_limit {settings.base.memory_limit}",
             "write a smaller one, or a larger memory_limit",
         )
+
+
+def _check_packages(settings: StoreSettings) -> Iterator[Mistake]:
+    for module in ("swiftclient", "keystoneauth1"):
+        if importlib.util.find_spec(module) is None:
+            yield Mistake(
+                settings.id, None, f"the package {module} is not installed", "run: pip install store_lib[swift]"
+            )
 
 
 def _check_names(settings: StoreSettings) -> Iterator[Mistake]:
