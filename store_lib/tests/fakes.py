@@ -249,12 +249,12 @@ class FakeUpload(Upload[Any]):
         def act():
             if not isinstance(source, FakeDriver):
                 raise errors.CannotMigrate("this is another kind of storage")
-            found = MemoryDriver.open(source, address, 0, None, None)
+            found = MemoryDriver.open(source, address, 0, None, None)  # type: ignore[arg-type]
             end = offset + length
             if not limits.sparse:
                 data = memoryview(b"".join(found.read(offset, length)))
                 return self._inner.write_part(Part(index, offset, data, end == found.info.size))
-            for each in found.extents(offset, length):
+            for each in found.extents(offset, length) or ():
                 if not each.hole:
                     data = memoryview(b"".join(found.read(each.offset, each.length)))
                     self._inner.write_part(Part(index, each.offset, data))

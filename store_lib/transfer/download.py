@@ -24,8 +24,8 @@ LOG = logging.getLogger(__name__)
 _POLL = 0.1
 #: Seconds that a range waits for a thread before the reader's own fetches it, where no time-out holds.
 _PATIENCE = 0.02
-#: Share of the store's memory that one reader takes at most.
-_SHARE = 4
+#: Share of the store's memory that one reader takes at most: what it fetches, its user holds once more for a moment.
+_SHARE = 8
 
 
 def open_image(

@@ -90,7 +90,7 @@ from store_lib.interface import Download, Limits, MIB, ObjectInfo
 gc.disable()  # what only a collection finds is memory that stays
 
 class Body(Download):
-    limits = Limits(part_size=8 * MIB, parallel=8, ranges=True)
+    limits = Limits(part_size=8 * MIB, parallel=16, ranges=True)
 
     def __init__(self, size):
         self.info = ObjectInfo(size)

@@ -78,8 +78,8 @@ def check_source(stores, location):
 
 def test_nothing_breaks(stores, location, tmp_path, meanwhile):
     """Shows that the middle is reached: the other tests would pass without it."""
-    calls, happened = [], []
-    calls = meanwhile(lambda: happened.append(len(calls)))
+    happened: list[int] = []
+    calls: list[str] = meanwhile(lambda: happened.append(len(calls)))
     record = migrate(stores, location)
     assert happened
     assert len(calls) > happened[0]

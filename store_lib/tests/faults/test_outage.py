@@ -1,5 +1,6 @@
 """Stores that go down and come back, probes that never return, drivers that raise anything."""
 
+import dataclasses
 import os
 import threading
 
@@ -7,7 +8,7 @@ import pytest
 
 from store_lib import Status, errors
 from store_lib.drivers.memory import MemoryDriver
-from store_lib.interface import Download, Upload
+from store_lib.interface import Download
 from store_lib.tests import fakes, support
 
 KIB = support.KIB
@@ -17,9 +18,9 @@ def test_a_store_goes_down_and_comes_back_while_50_threads_work(make_file_store,
     """Renames the directory away and back: every add and read works or fails as unavailable, and all goes on after."""
     store = make_file_store(max_threads=8)
     kept = store.add("kept", support.payload(300 * KIB)).location
-    stop, found, lock = threading.Event(), {}, threading.Lock()
-    down = threading.Event()
-    bad = []
+    stop, down, lock = threading.Event(), threading.Event(), threading.Lock()
+    found: dict[tuple[bool, str], int] = {}
+    bad: list[str] = []
 
     def note(what):
         with lock:
@@ -150,7 +151,7 @@ def test_a_third_partys_driver_that_raises_foreign_exceptions(make_stores, verb)
 def test_a_third_partys_driver_that_raises_foreign_exceptions_while_it_copies(make_stores):
     """Fails in copy_part and in move: the source stays."""
     one = fakes.fake(FEATURES=fakes.SHARING)
-    two = fakes.fake(fakes.dataclasses.replace(fakes.OBJECTS, copy_max=2000), FEATURES=fakes.SHARING)
+    two = fakes.fake(dataclasses.replace(fakes.OBJECTS, copy_max=2000), FEATURES=fakes.SHARING)
     stores = make_stores(
         "[DEFAULT]\nenabled_backends = a:one, b:two\n[glance_store]\ndefault_backend = a\n",
         drivers={"one": one, "two": two},
@@ -171,17 +172,17 @@ def test_a_third_partys_driver_that_raises_foreign_exceptions_while_it_copies(ma
 def test_a_third_partys_driver_whose_clearing_away_raises(make_stores):
     """Raises in abort and close, which never may: the error that is told stays the first one."""
 
-    class Rude(fakes.FakeUpload, Upload):
+    class Rude(fakes.FakeUpload):
         def abort(self):
             super().abort()
             raise Foreign("abort")
 
     class RudeDownload(Download):
         def __init__(self, inner):
-            self.info, self.limits, self.read = inner.info, inner.limits, inner.read
+            self.info, self.limits, self._inner = inner.info, inner.limits, inner
 
         def read(self, offset, length):
-            raise NotImplementedError
+            return self._inner.read(offset, length)
 
         def close(self):
             raise Foreign("close")

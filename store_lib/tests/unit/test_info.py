@@ -141,7 +141,8 @@ def test_a_listing_that_fails_later_is_not(make_store):
     found = []
     with pytest.raises(errors.StoreUnavailable, match="second page") as raised:
         found += store.list()
-    listing, seen = store.list(), []
+    listing = store.list()
+    seen: list[str] = []
     with pytest.raises(errors.StoreUnavailable):
         seen.extend(each.id for each in listing)
     assert seen == ["one"]

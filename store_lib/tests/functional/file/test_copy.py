@@ -205,9 +205,16 @@ class TestInThisProcess:
         location = stores["a"].add("one", b"one").location
         stores["b"].probe()
         made = []
+
+        def note(name, real):
+            def noted(*arguments, **more):
+                made.append(name)
+                return real(*arguments, **more)
+
+            return noted
+
         for name in ("link", "fsync", "unlink"):
-            real = getattr(os, name)
-            monkeypatch.setattr(os, name, lambda *a, name=name, real=real, **k: (made.append(name), real(*a, **k))[1])
+            monkeypatch.setattr(os, name, note(name, getattr(os, name)))
         stores.migrate(location, "b", delete_source=True)
         assert made == ["link", "fsync", "unlink", "fsync"]
 

@@ -252,13 +252,18 @@ def test_reading_and_writing_take_one_grant_of_memory(pair, monkeypatch):
     it = pair(limits=fakes.OBJECTS, sharing=fakes.SHARING & ~Feature.COPY)
     location = it.image()
     asked = []
+
+    def note(store, taken):
+        def noted(want, *rest):
+            asked.append(store.id)
+            return taken(want, *rest)
+
+        return noted
+
     for store in (it.a, it.b):
         budget = store._runtime.budget
         for name in ("acquire", "try_acquire"):
-            taken = getattr(budget, name)
-            monkeypatch.setattr(
-                budget, name, lambda want, *rest, id=store.id, taken=taken: asked.append(id) or taken(want, *rest)
-            )
+            monkeypatch.setattr(budget, name, note(store, getattr(budget, name)))
     record = it.stores.copy(location, "b")
     assert asked == ["b"]
     monkeypatch.undo()
