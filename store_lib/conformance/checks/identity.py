@@ -107,7 +107,7 @@ def hostile_locations(place: Place) -> None:
 def climbing_locations(place: Place) -> None:
     """No location climbs out of the place by dot segments, quoted or not."""
     uri, store = place.put(payload(700)), place.store()
-    if store.prefix() is None:
+    if "/" not in (store.prefix() or ""):
         raise NotOffered("locations of this store lie anywhere")
     folder, _, name = uri.rpartition("/")
     last = folder.rpartition("/")[2]
