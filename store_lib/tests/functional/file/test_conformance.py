@@ -4,7 +4,8 @@ import contextlib
 
 import pytest
 
-from store_lib.conformance import Conformance
+from store_lib.conformance import Conformance, behaviours
+from store_lib.tests import support
 
 
 class TestFile(Conformance):
@@ -41,3 +42,16 @@ class TestFileInHelpers(TestFile):
     """File operations in helper processes."""
 
     options = "filesystem_store_timeout = 60"
+
+
+class TestFileByHiddenNames(TestFile):
+    """Temporary files with hidden names, as on file systems that know no others: where that makes a difference."""
+
+    @pytest.fixture(autouse=True)
+    def _hidden(self, monkeypatch):
+        support.without_unnamed_files(monkeypatch)
+
+
+for _behaviour in behaviours():
+    if _behaviour.topic not in ("commit", "faults", "leftovers", "sources"):
+        setattr(TestFileByHiddenNames, _behaviour.test, None)
