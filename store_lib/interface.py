@@ -101,7 +101,8 @@ class Deletion(enum.Enum):
 class Address:
     """One object inside its store, as the driver understands it; drivers derive their own frozen class from it.
 
-    Equal addresses are the same object.  An address never holds a credential.
+    Equal addresses are the same object.  An address shows no credential: what an old location held besides the place
+    (`store_lib.location_forms.Credentials`) is in no ``repr`` and counts for no comparison.
     """
 
 
