@@ -66,7 +66,7 @@ class Store(StoreCapability):
         """What every location written here begins with; None in the single-store mode."""
         if not self.backend_group:
             return None
-        return self.core.prefix() or ("http" if "http" in self.core.schemes else None)
+        return self.core.prefix()
 
     def get_schemes(self) -> tuple[str, ...]:
         """Return the URI schemes that it reads."""

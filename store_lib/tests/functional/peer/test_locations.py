@@ -124,7 +124,14 @@ def test_both_read_s3_locations_of_old_with_credentials(start, bucket):
     assert b"".join(ours.get(old, "it")[0]) == DATA
 
 
-def test_the_peer_does_not_read_swift_locations_without_credentials(start):
+def test_the_peer_does_not_read_clean_swift_locations(start):
     peer, _ = start(SWIFT)
     with pytest.raises(PeerError, match="Location is missing user:password"):
         peer.read(f"swift+http://127.0.0.1:1/v3/glance/{IMAGE}", "it")
+
+
+def test_the_peer_knows_the_reference_of_new_swift_locations(start):
+    peer, _ = start(SWIFT)
+    assert ours.get_store_from_store_identifier("it").url_prefix == "swift+config://ref1/glance/"
+    with pytest.raises(PeerError, match="Unable to establish connection"):  # it has found the credentials
+        peer.read(f"swift+config://ref1/glance/{IMAGE}", "it")

@@ -247,6 +247,21 @@ def test_capabilities(two, serve):
     assert StoreCapability.contains(bits.ALL, bits.RW_RANDOM)
 
 
+def test_the_prefix_of_an_rbd_store_asks_the_cluster_once(it):
+    from store_lib.compat._drivers.rbd import Store
+
+    plain = store("it")
+    asked: Any = Store(plain.core, plain._generation, plain.conf, "it")
+    assert asked.url_prefix == "memory://it/"
+    assert it.told == []  # what is known is not asked for
+
+    plain.core.prefix = lambda: None
+    it.failures["probe"] = errors.StoreUnavailable("down")
+    assert [asked.url_prefix, asked.url_prefix] == ["rbd://", "rbd://"]
+    assert it.told == [("probe",)]
+    assert Store(plain.core, plain._generation, plain.conf, None).url_prefix is None
+
+
 def test_volumes_without_a_store(two, tmp_path):
     from store_lib.compat._drivers.cinder import Store
 
