@@ -6,7 +6,8 @@ import threading
 from typing import Any, Protocol
 
 from store_lib.drivers import _posix, _posix_copy
-from store_lib.drivers._helper import Helpers, SharedBuffers
+from store_lib.drivers._helper import Helpers
+from store_lib.drivers._helper_memory import SharedBuffers
 from store_lib.interface import HEAP, BufferSource, PerProcessValue, Runtime
 from store_lib.settings import StoreSettings
 

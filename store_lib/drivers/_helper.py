@@ -14,11 +14,9 @@ from __future__ import annotations
 import array
 import collections
 import contextlib
-import ctypes
 import functools
 import itertools
 import logging
-import mmap
 import os
 import pickle
 import select
@@ -35,9 +33,10 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.drivers import _posix, _posix_copy
+from store_lib.drivers._helper_memory import SharedMap, address_of
 from store_lib.drivers._posix import Span
 
-__all__ = ["Helper", "Helpers", "SharedBuffers"]
+__all__ = ["Helper", "Helpers"]
 
 LOG = logging.getLogger(__name__)
 
@@ -49,48 +48,6 @@ _ANSWER = struct.Struct("!I")
 _READ = 1024 * 1024
 #: How long a helper that was killed or told to end is waited for, seconds; one that hangs in the kernel takes longer.
 _REAP = 0.2
-
-
-class _SharedMap(mmap.mmap):
-    """Memory that helpers can see, too; it lives as long as somebody refers to it."""
-
-    fd: int
-    address: int
-
-    def __new__(cls, size: int) -> _SharedMap:
-        fd = os.memfd_create("store_lib", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(fd, size)
-            made = super().__new__(cls, fd, size)
-        except BaseException:
-            os.close(fd)
-            raise
-        made.fd = fd
-        made.address = _address(made)
-        return made
-
-    def __del__(self) -> None:
-        os.close(self.fd)
-
-
-def _address(buffer: Any) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-
-
-class SharedBuffers:
-    """Buffers in memory that helpers see, too."""
-
-    def allocate(self, size: int) -> memoryview:
-        """Return `size` zeroed bytes."""
-        return memoryview(_SharedMap(size)) if size else memoryview(b"")
-
-    def release(self, block: memoryview) -> None:
-        """Give the memory back; harmless while something still refers to it (it then goes with the last reference)."""
-        backing = block.obj
-        with contextlib.suppress(BufferError):
-            block.release()
-            if isinstance(backing, _SharedMap):
-                backing.close()
 
 
 class Helper:
@@ -106,7 +63,7 @@ class Helper:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._told: dict[int, weakref.ref[_SharedMap]] = {}
+        self._told: dict[int, weakref.ref[SharedMap]] = {}
         #: What is held open there, by the users' own keys (directories).
         self.kept: dict[Any, Any] = {}
         self.opening = threading.Lock()
@@ -121,7 +78,7 @@ class Helper:
         #: When it last ended a call.
         self.answered = 0.0
         self._ended = False
-        self._buffer = _SharedMap(_READ)
+        self._buffer = SharedMap(_READ)
         self.pid, self._socket, self._lifeline = _spawn()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -149,7 +106,7 @@ class Helper:
     def write(self, file: int, data: memoryview, offset: int) -> None:
         """Write all of `data` at `offset`; see `_posix.write`."""
         with self._turn() as deadline:
-            if isinstance(data.obj, _SharedMap):
+            if isinstance(data.obj, SharedMap):
                 span, new = self._span(data)
                 self._exchange("write", (file, span, offset), deadline, new)
                 return
@@ -193,12 +150,12 @@ class Helper:
     def _span(self, data: memoryview) -> tuple[Span, int]:
         """Return how the process knows `data`, and the number of its block if the process does not know that yet."""
         block = data.obj
-        assert isinstance(block, _SharedMap)
+        assert isinstance(block, SharedMap)
         known = next((number for number, told in self._told.items() if told() is block), 0)
         number = known or next(self._numbers)
         if not known:
             self._told[number] = weakref.ref(block)
-        start = _address(data) - block.address if len(data) else 0
+        start = address_of(data) - block.address if len(data) else 0
         return Span(number, start, start + len(data)), 0 if known else number
 
     def _exchange(self, name: str, arguments: tuple[Any, ...], deadline: float, new: int = 0) -> Any:
@@ -291,7 +248,7 @@ def _busy(helper: Helper) -> int:
     return helper.load + helper.files
 
 
-def _is_gone(told: weakref.ref[_SharedMap]) -> bool:
+def _is_gone(told: weakref.ref[SharedMap]) -> bool:
     block = told()
     return block is None or block.closed
 
