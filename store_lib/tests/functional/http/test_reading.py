@@ -7,7 +7,7 @@ import pytest
 
 from store_lib import Feature, Status, errors
 from store_lib.tests import support
-from store_lib.tests.functional.http.server import Server, chunked, status
+from store_lib.tests.functional.http.server import Server, chunked, dropping, status, times
 
 SIZE = 3 * support.MIB + 321
 DATA = support.payload(SIZE)
@@ -156,6 +156,18 @@ def test_save_and_hash(store, web, tmp_path):
         assert store.save(url, target, expected=f"sha512:{support.sha512(DATA)}") == SIZE
     assert (tmp_path / "copy").read_bytes() == DATA
     assert store.hash(url, ["sha512"]) == {"sha512": support.sha512(DATA)}
+
+
+def test_copying_into_another_store(make_stores, web):
+    """Brings an image in from the web, over a connection that breaks; the copy needs an id."""
+    stores = make_stores("[DEFAULT]\nenabled_backends = web:http, own:memory\n[glance_store]\ndefault_backend = own\n")
+    url = web.put("/image", DATA, fault=times(2, dropping(support.MIB)))
+    with pytest.raises(errors.BadRequest, match="image_id"):
+        stores.copy(url, "own")
+    record = stores.copy(url, "own", image_id="one", verify="read")
+    assert support.content(stores["own"], record.location) == DATA
+    with pytest.raises(errors.NotSupported):
+        stores.copy(url, "own", image_id="two", delete_source=True)
 
 
 def test_it_is_read_only(store, web):
