@@ -78,6 +78,8 @@ class Place:
         self.vanish: Callable[[Place], contextlib.AbstractContextManager[Any]] | None = None
         #: Options that make the store unreachable.
         self.unreachable: Mapping[str, Any] = {}
+        #: Options with which it has no room for an image of three parts.
+        self.too_small: Mapping[str, Any] = {}
         #: URIs that are well formed but belong to another place of that kind.
         self.foreign: tuple[str, ...] = ()
         self._drivers = dict(drivers or {})

@@ -34,6 +34,8 @@ class Conformance:
     keep_stores: ClassVar[bool] = False
     #: Options that make the store unreachable, like a port where nobody listens.
     unreachable: Mapping[str, Any] = {}
+    #: Options with which the store has no room for an image of three parts.
+    too_small: Mapping[str, Any] = {}
     #: URIs that are well formed but of another bucket, pool, directory.
     foreign: tuple[str, ...] = ()
     #: For read-only stores: a function that puts an image there by other means and returns its URI.
@@ -57,7 +59,7 @@ class Conformance:
             if self.keep_stores:
                 self._keep(store_config, place, request.node.getparent(pytest.Class))
         place.seed, place.vanish = self.seed, self.vanish
-        place.unreachable, place.foreign = self.unreachable, self.foreign
+        place.unreachable, place.too_small, place.foreign = self.unreachable, self.too_small, self.foreign
         yield place
         if not self.keep_stores:
             place.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.conformance.broken import breaks
-from store_lib.drivers.memory import MemoryAddress, MemoryDriver
+from store_lib.drivers.memory import MemoryAddress, MemoryDriver, State
 from store_lib.interface import Context, Deletion, Download, ObjectInfo
 
 
@@ -88,3 +88,14 @@ class NothingIsThere(MemoryDriver):
             return super().stat(address, ctx)
         except errors.StoreUnavailable as error:
             raise errors.NotFound("there is no such image") from error
+
+
+@breaks(87)
+class NoWordForFull(MemoryDriver):
+    """Takes a full storage for a broken one."""
+
+    def check_room(self, state: State, size: int) -> None:
+        try:
+            super().check_room(state, size)
+        except errors.StoreFull as error:
+            raise errors.BackendError("error 507") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from store_lib.conformance.behaviour import NotOffered, behaviours
-from store_lib.conformance.broken import CONFIG
+from store_lib.conformance.broken import CONFIG, PART
 from store_lib.conformance.faults import QuickClock
 from store_lib.conformance.place import Place
 from store_lib.drivers.memory import MemoryDriver
@@ -25,6 +25,7 @@ def outcomes(driver: type[Driver[Any]]) -> dict[int, str]:
     config = CONFIG.format(name=uuid.uuid4().hex)
     with Place(config, "it", other_id="other", drivers={"memory": driver}, clock=QuickClock()) as place:
         place.vanish = vanish
+        place.too_small = {"memory_store_size": PART}
         return {behaviour.number: _outcome(behaviour.run, place) for behaviour in behaviours()}
 
 

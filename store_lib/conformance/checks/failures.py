@@ -152,3 +152,15 @@ def not_found_proves_the_place(place: Place) -> None:
             with pytest.raises(errors.StoreUnavailable):
                 ask(record.location)
     assert store.stat(record.location)
+
+
+@behaviour(87, Feature.WRITE)
+def no_room(place: Place) -> None:
+    """An image for which there is no room is refused as StoreFull, and nothing of it is there."""
+    if not place.too_small:
+        raise NotOffered("the tests of this store name no options that make it too small")
+    store = place.fresh(**{"part_size": place.part, **place.too_small})[place.store_id]
+    for size in (3 * place.part, None):
+        with pytest.raises(errors.StoreFull):
+            place.add(iter([payload(3 * place.part)]), store, size=size)
+        assert place.absent(place.last_id, store)

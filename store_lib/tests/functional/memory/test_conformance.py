@@ -10,6 +10,7 @@ class TestMemory(Conformance):
     """Images in memory."""
 
     other_id = "other"
+    too_small = {"memory_store_size": 100_000}  # noqa: RUF012 (read only)
 
     @pytest.fixture
     def store_config(self):
