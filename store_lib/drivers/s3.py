@@ -67,17 +67,7 @@ class S3Driver(Driver[S3Address]):
 
     OPTIONS = _s3_opts.OPTIONS
     STANDS_FOR: ClassVar[Mapping[str, str]] = {"s3_store_thread_pools": "parallel"}
-    FEATURES = (
-        Feature.WRITE
-        | Feature.DELETE
-        | Feature.RANGES
-        | Feature.LIST
-        | Feature.EXCLUSIVE
-        | Feature.CAPACITY
-        | Feature.LEFTOVERS
-        | Feature.COPY
-        | Feature.SIGNED_URLS
-    )
+    FEATURES = ~(Feature.SPARSE | Feature.MOVE | Feature.ACLS)
     SCHEMES = S3Form.SCHEMES
 
     def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
@@ -156,17 +146,14 @@ class S3Driver(Driver[S3Address]):
 
     def head(self, address: S3Address, connection: Connection) -> Mapping[str, Any] | None:
         """Return what HEAD tells of an object, None when bucket or object is not there."""
+        what = {"Bucket": self.place.bucket, "Key": address.key}
         try:
-            found: Mapping[str, Any] = connection.client.head_object(
-                Bucket=self.place.bucket, Key=address.key, **self.encryption.reading
-            )
+            found: Mapping[str, Any] = connection.client.head_object(**what, **self.encryption.reading)
         except connection.client.exceptions.ClientError as error:
             if is_missing(error):
                 return None
             if status_of(error) in (400, 403):  # an answer to HEAD has no body; this one says why
-                connection.client.get_object(Bucket=self.place.bucket, Key=address.key, Range="bytes=0-0")[
-                    "Body"
-                ].close()
+                connection.client.get_object(**what, Range="bytes=0-0")["Body"].close()
             raise
         return found
 

@@ -49,23 +49,22 @@ def test_no_bucket(make_store):
     assert "s3_store_create_bucket_on_put" in health.reason
 
 
+class Late(datetime.datetime):
+    """A clock that is two hours slow."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) - datetime.timedelta(hours=2)
+
+    @classmethod
+    def utcnow(cls):
+        return cls.now(datetime.UTC).replace(tzinfo=None)
+
+
 def test_a_clock_that_is_wrong(make_store, bucket, monkeypatch):
     """The error says that it is the clock."""
     store = make_store()
     store.probe()
-    real = datetime.datetime
-
-    class Late(real):
-        """A clock that is two hours slow."""
-
-        @classmethod
-        def now(cls, tz=None):
-            return real.now(tz) - datetime.timedelta(hours=2)
-
-        @classmethod
-        def utcnow(cls):
-            return real.now(datetime.UTC).replace(tzinfo=None) - datetime.timedelta(hours=2)
-
     monkeypatch.setattr("botocore.compat.datetime.datetime", Late)
     with pytest.raises(errors.Forbidden, match="clock"):
         store.add("it", b"x")
