@@ -162,4 +162,3 @@ class Client:
         if stores is not None:
             assert sorted(self.stores_of(image)) == sorted(stores)
         return shown
-

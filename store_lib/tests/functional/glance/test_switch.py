@@ -77,7 +77,9 @@ def test_there_and_back(two, web):
 @pytest.fixture
 def single(make_glance, tmp_path):
     """Return a Glance that begins on glance_store, configured the old way, with one directory."""
-    glance = make_glance(tmp_path / "glance", [kinds.FilePlace("fast", tmp_path / "fast")], on="glance_store", single=True)
+    glance = make_glance(
+        tmp_path / "glance", [kinds.FilePlace("fast", tmp_path / "fast")], on="glance_store", single=True
+    )
     yield Turns(glance)
     glance.stop()
 
