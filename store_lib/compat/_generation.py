@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from store_lib import Stores
 from store_lib.runtime import on_fork
@@ -26,6 +25,7 @@ class Generation:
         self.stores = stores
         self._active = 0
         self._retired = False
+        self._ended = False
         self._lock = threading.RLock()  # a forgotten transfer may end in the middle of anything
         # One that is merely forgotten (a staging store of one request) must not keep its directories open.
         self._end = weakref.finalize(self, _close, stores)
@@ -37,18 +37,14 @@ class Generation:
         self._lock = threading.RLock()  # a forgotten transfer may end in the middle of anything
         self._active = 0
 
-    @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keep the stores open within."""
-        release = self.hold()
-        try:
-            yield
-        finally:
-            release()
+    def hold(self) -> Callable[[], None] | None:
+        """Keep the stores open until the returned function is called; further calls of it do nothing.
 
-    def hold(self) -> Callable[[], None]:
-        """Keep the stores open until the returned function is called; further calls of it do nothing."""
+        None when they are closed already.
+        """
         with self._lock:
+            if self._ended:
+                return None
             self._active += 1
         once = [None]
 
@@ -58,7 +54,7 @@ class Generation:
                     return
                 once.clear()
                 self._active = max(0, self._active - 1)
-                last = self._retired and not self._active
+                self._ended = last = self._retired and not self._active
             if last:
                 self._end()
 
@@ -68,7 +64,7 @@ class Generation:
         """Close the stores as soon as nobody uses them."""
         with self._lock:
             self._retired = True
-            last = not self._active
+            self._ended = last = not self._active
         if last:
             self._end()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from oslo_config import cfg
 
-from store_lib import Feature, Location, errors, opts
+from store_lib import Feature, ImageReader, Location, errors, opts
 from store_lib import Store as CoreStore
+from store_lib.compat import location as locations
 from store_lib.compat._attributes import attribute
 from store_lib.compat._data import ImageData
 from store_lib.compat._errors import translated
@@ -78,8 +80,8 @@ class Store(StoreCapability):
         A directory that cannot be made closes the store for adding, with a warning, until it can.
         """
         if "file" in self.core.schemes:
-            with self._generation.in_use(), translated("get", self.core):
-                self.core.probe()
+            with self.in_use("get") as core:
+                core.probe()
 
     # -- images -------------------------------------------------------------------------------------------------------
 
@@ -96,8 +98,8 @@ class Store(StoreCapability):
         asked = _AddArguments(*args, **kwargs) if args and isinstance(args[0], str) else _old_arguments(*args, **kwargs)
         digests = ["md5", asked.hashing_algo] if asked.hashing_algo else ["md5"]
         verifier = _Updates(asked.verifier) if asked.verifier is not None else None
-        with self._generation.in_use(), translated("add", self.core):
-            record = self.core.add(
+        with self.in_use("add") as core:
+            record = core.add(
                 str(image_id), image_file, image_size or None, digests=digests, context=asked.context, verifier=verifier
             )
         metadata = _copied(record.location.metadata)
@@ -117,32 +119,25 @@ class Store(StoreCapability):
         :param chunk_size: most bytes, None for all.
         :returns: the bytes, and how many the image has; `chunk_size` where that is given.
         """
-        release = self._generation.hold()
+        with translated("get", self.core):
+            core, release = self._held()
         try:
-            with translated("get", self.core):
-                reader = self._open(_place(location), offset or 0, chunk_size, context)
+            with translated("get", core):
+                reader = _opened(core, _place(location), offset or 0, chunk_size, context)
         except BaseException:
             release()
             raise
-        return ImageData(reader, self.core, release), chunk_size or reader.info.size
-
-    def _open(self, place: Location, offset: int, length: int | None, context: Any) -> Any:
-        if length is None:
-            return self.core.open(place, offset, context=context)
-        try:
-            return self.core.open(place, offset, length, context=context)
-        except errors.BadRange:  # it reaches beyond the end, and services mean "as far as there is something"
-            return self.core.open(place, offset, context=context)
+        return ImageData(reader, core, release), chunk_size or reader.info.size
 
     def get_size(self, location: Any, context: Any = None) -> int:
         """Return the size of an image in bytes."""
-        with self._generation.in_use(), translated("get_size", self.core):
-            return self.core.stat(_place(location), context=context).size
+        with self.in_use("get_size") as core:
+            return core.stat(_place(location), context=context).size
 
     def delete(self, location: Any, context: Any = None) -> None:
         """Remove an image."""
-        with self._generation.in_use(), translated("delete", self.core):
-            self.core.delete(_place(location), context=context)
+        with self.in_use("delete") as core:
+            core.delete(_place(location), context=context)
 
     def set_acls(
         self,
@@ -155,8 +150,8 @@ class Store(StoreCapability):
         """Say which projects may use an image; a store without access lists does nothing, at no cost."""
         if Feature.ACLS not in self.core.features:
             return
-        with self._generation.in_use(), translated("set_acls", self.core):
-            self.core.set_acls(
+        with self.in_use("set_acls") as core:
+            core.set_acls(
                 _place(location),
                 public=public,
                 read_tenants=read_tenants or (),
@@ -174,6 +169,41 @@ class Store(StoreCapability):
                 self.core.image_id(uri)
             except errors.ForeignLocation:
                 pass  # well formed; using it will be refused
+
+    @contextlib.contextmanager
+    def in_use(self, operation: str) -> Iterator[CoreStore]:
+        """Yield the store that does the work, kept open within; its errors become what services expect.
+
+        :param operation: as `store_lib.compat._errors.translated_error` has it.
+        """
+        with translated(operation, self.core):
+            core, release = self._held()
+            try:
+                yield core
+            finally:
+                release()
+
+    def _held(self) -> tuple[CoreStore, Callable[[], None]]:
+        """Return the store, kept open: the one that took its place when it was closed since it was looked up."""
+        store: Store | None = self
+        while store is not None:
+            release = store._generation.hold()
+            if release is not None:
+                return store.core, release
+            store = store._successor()
+        raise errors.StoreClosed(f"store {self.core.id} was closed")
+
+    def _successor(self) -> Store | None:
+        """Return the store that is in use under this one's name, None when that is this one or there is none."""
+        for scheme in self.core.schemes:
+            if self.backend_group:
+                row = locations.SCHEME_TO_CLS_BACKEND_MAP.get(scheme, {}).get(self.backend_group)
+            else:
+                row = locations.SCHEME_TO_CLS_MAP.get(scheme)
+            if row is not None:
+                found: Store = row["store"]
+                return None if found is self else found
+        return None
 
 
 class _AddArguments:
@@ -194,6 +224,15 @@ class _Updates:
 
     def __init__(self, verifier: Any) -> None:
         self.update: Callable[[bytes], Any] = verifier.update
+
+
+def _opened(core: CoreStore, place: Location, offset: int, length: int | None, context: Any) -> ImageReader:
+    if length is None:
+        return core.open(place, offset, context=context)
+    try:
+        return core.open(place, offset, length, context=context)
+    except errors.BadRange:  # it reaches beyond the end, and services mean "as far as there is something"
+        return core.open(place, offset, context=context)
 
 
 def _place(location: Any) -> Location:

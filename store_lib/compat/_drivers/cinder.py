@@ -6,7 +6,6 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.compat import driver
-from store_lib.compat._errors import translated
 
 __all__ = ["Store"]
 
@@ -16,9 +15,9 @@ class Store(driver.Store):
 
     def is_image_associated_with_store(self, context: Any, volume_id: str) -> bool:
         """Return whether a volume belongs to this store; asked for locations that name no store."""
-        with translated("get_size", self.core):
+        with self.in_use("get_size") as core:
             try:
-                self.core.stat(f"cinder://{volume_id}", context=context)
+                core.stat(f"cinder://{volume_id}", context=context)
             except (errors.NotFound, errors.BadLocation):
                 return False
         return True

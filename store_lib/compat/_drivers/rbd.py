@@ -20,6 +20,6 @@ class Store(driver.Store):
         if not self.backend_group:
             return None
         if self.core.prefix() is None and self.core.health.status is Status.UNKNOWN:
-            with self._generation.in_use():
-                self.core.probe()
+            with self.in_use("get") as core:
+                core.probe()
         return self.core.prefix() or "rbd://"

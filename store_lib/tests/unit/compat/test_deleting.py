@@ -274,6 +274,7 @@ def test_volumes_without_a_store(two, tmp_path):
 
     asked: Any = Store.__new__(Store)
     asked.core = Core()
+    asked._generation = store("fast")._generation
     found = {each: asked.is_image_associated_with_store(None, each) for each in ("mine", "other", "absent")}
     assert found == {"mine": True, "other": False, "absent": False}
 

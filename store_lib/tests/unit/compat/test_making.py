@@ -225,6 +225,30 @@ def test_stores_that_nobody_uses_close_at_once(two):
     assert before["fast"]._closed
 
 
+def test_a_store_object_from_before_goes_on(two, tmp_path):
+    before = stores()["fast"]
+    two.set_override("filesystem_store_datadir", str(tmp_path / "newer"), "fast")
+    glance_store.create_multi_stores(two)
+    glance_store.create_multi_stores(two)
+    uri = before.add("one", io.BytesIO(b"x"), 1)[0]
+    assert uri == f"file://{tmp_path}/newer/one"
+    assert b"".join(before.get(uri)[0]) == b"x"
+    before.delete(uri)
+
+
+def test_a_store_that_was_taken_away(two):
+    before = stores()["fast"]
+    uri = before.add("one", io.BytesIO(b"x"), 1)[0]
+    two.set_override("enabled_backends", {"cheap": "file"})
+    glance_store.create_multi_stores(two)
+    with pytest.raises(glance_store.StoreAddDisabled):
+        before.add("two", io.BytesIO(b"x"), 1)
+    with pytest.raises(glance_store.RemoteServiceUnavailable):
+        before.get(uri)
+    with pytest.raises(exceptions.TimeoutError):
+        before.delete(uri)
+
+
 def test_a_reader_that_is_forgotten_keeps_nothing_open(two):
     uri = glance_store.add(two, "one", io.BytesIO(b"x" * 100), 0, "fast")[0]
     before = newest()
