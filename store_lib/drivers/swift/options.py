@@ -185,9 +185,8 @@ def check(settings: StoreSettings) -> Iterable[Mistake]:
 def _check_packages(settings: StoreSettings) -> Iterator[Mistake]:
     for module in ("swiftclient", "keystoneauth1"):
         if importlib.util.find_spec(module) is None:
-            yield Mistake(
-                settings.id, None, f"the package {module} is not installed", "run: pip install store_lib[swift]"
-            )
+            problem = f"the driver swift needs {module}, which is not installed"
+            yield Mistake(settings.id, "enabled_backends", problem, "run: pip install store_lib[swift]")
 
 
 def _check_names(settings: StoreSettings) -> Iterator[Mistake]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from store_lib.errors import Mistake
 from store_lib.settings import StoreSettings
 
 __all__ = ["References", "check", "reference_of"]
+
+LOG = logging.getLogger(__name__)
 
 _DOMAINS = ("user_domain_id", "user_domain_name", "project_domain_id", "project_domain_name")
 
@@ -32,12 +35,13 @@ class References:
         self.default: str = settings["default_swift_reference"]
         self._path: str | None = settings["swift_store_config_file"]
         self._lock = threading.Lock()
+        self._told = False
         self._read: tuple[tuple[int, int, int], dict[str, Login]] | None = None
 
     def get(self, name: str) -> Login:
         """Return the login of a reference.
 
-        :raises StoreUnavailable: the file is gone, broken or names it no more.
+        :raises StoreUnavailable: the file could never be read, or names it no more.
         """
         logins = self.all()
         if name not in logins:
@@ -45,7 +49,7 @@ class References:
         return logins[name]
 
     def all(self) -> Mapping[str, Login]:
-        """Return all of them."""
+        """Return all of them; of a file that was broken meanwhile what it held before."""
         if not self._path:
             return {self.default: _from_options(self._settings)}
         with self._lock:
@@ -53,10 +57,14 @@ class References:
                 found = os.stat(self._path)
                 stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
                 if self._read is None or self._read[0] != stamp:
-                    self._read = (stamp, _from_file(self._path))
+                    self._read, self._told = (stamp, _from_file(self._path)), False
             except (OSError, BadFile) as error:
                 problem = f"the file of swift_store_config_file cannot be read: {_reason(error)}"
-                raise errors.StoreUnavailable(problem) from None
+                if self._read is None:
+                    raise errors.StoreUnavailable(problem) from None
+                if not self._told:
+                    LOG.warning("%s; what it held before stays in use", problem)
+                self._told = True
             return self._read[1]
 
 

@@ -41,14 +41,14 @@ def test_images_of_glance_store(it, server, container):
     data = image(2 * MIB + 17)
     by_the_peer(connection, container, first, data, 300_000)
     connection.put_object(container, second, b"small")
-    connection.put_object(container, f"{first}-copy", b"another image")
-    wanted = [(first, len(data)), (second, 5), (f"{first}-copy", 13)]
+    wanted = [(first, len(data)), (second, 5)]
     assert sorted((each.id, each.size) for each in it.list()) == sorted(wanted)
     assert list(it.leftovers()) == []
     location = f"swift+config://ref1/{container}/{first}"
     assert content(it, location) == data
     with it.open(location, 299_990, 300_020) as reader:
         assert reader.read() == data[299_990:600_010]
+    connection.put_object(container, f"{first}-copy", b"another image")  # to Swift it would be a segment
     it.delete(location)
     assert sorted(names(connection, container)) == sorted([second, f"{first}-copy"])
 

@@ -186,8 +186,8 @@ def test_two_files_with_one_reference(make, tmp_path):
     assert "secret" not in repr(login)
 
 
-def test_a_file_that_changes(make, tmp_path):
-    """It is read again; broken, it makes the store unavailable and nothing else."""
+def test_a_file_that_changes(make, tmp_path, caplog):
+    """It is read again; broken, it leaves what it held before in use, and a warning."""
     file = tmp_path / "accounts"
     lines = "[ref1]\nauth_address = http://k:5000/v3\nuser = a:b\nkey = {}\n"
     file.write_text(lines.format("first"))
@@ -195,11 +195,13 @@ def test_a_file_that_changes(make, tmp_path):
     assert references.get("ref1").password == "first"
     file.write_text(lines.format("the second"))
     assert references.get("ref1").password == "the second"
-    file.write_text("nonsense")
-    with pytest.raises(errors.StoreUnavailable):
-        references.get("ref1")
-    file.unlink()
-    with pytest.raises(errors.StoreUnavailable):
+    for breaks in (lambda: file.write_text("nonsense"), file.unlink):
+        breaks()
+        assert references.get("ref1").password == "the second"
+    (record,) = caplog.records
+    assert "MissingSectionHeaderError in line 1" in record.message
+    file.write_text(lines.format("third").replace("ref1", "ref2"))
+    with pytest.raises(errors.StoreUnavailable, match="ref1"):
         references.get("ref1")
 
 
