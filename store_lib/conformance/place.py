@@ -261,7 +261,7 @@ class Place:
         """Values of the store's options that are secret, and what its tests name besides."""
         store = self.store()
         values = [store.settings[option.dest] for option in store._driver.OPTIONS if option.secret]
-        return tuple(str(value) for value in values if value)
+        return tuple(str(value) for value in values if value and len(str(value)) > 5)  # shorter ones stand anywhere
 
     def tidy(self) -> None:
         """Remove the images of the check and close what it alone used."""
