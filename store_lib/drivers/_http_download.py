@@ -116,15 +116,15 @@ class HttpDownload(Download):
         self._ctx = ctx
         self._version = first.span.version
         self._start = first.span.start
-        self._answer: Answer | None = first
-        self._fresh = True
+        self._unread: Answer | None = first
+        self._active = {first}
         self._closed = False
         self._lock = threading.Lock()
         self.info = first.span.info
         self.limits = Limits(ranges=first.span.ranged and self._version.pin is not None)
 
     def read(self, offset: int, length: int) -> Iterator[bytes]:
-        """Yield the bytes from the answer that is open, else from a new one."""
+        """Yield the bytes from the answer that opening brought, else from a new one."""
         answer = self._first(offset, length) or self._again(offset, length)
         try:
             for chunk in answer.chunks(length):
@@ -132,18 +132,21 @@ class HttpDownload(Download):
                     raise errors.Cancelled("the image was closed")
                 yield chunk
         finally:
-            answer.close()
+            self._end(answer)
 
     def _first(self, offset: int, length: int) -> Answer | None:
         """Return the answer that opening brought, if nobody read of it and it holds the range."""
         with self._lock:
-            answer, fresh, self._fresh = self._answer, self._fresh, False
-        if answer is None or not fresh:
-            return None
-        if answer.span.start == offset and offset + length <= answer.span.end:
+            answer, self._unread = self._unread, None
+        if answer is None or (answer.span.start == offset and offset + length <= answer.span.end):
             return answer
-        answer.close()
+        self._end(answer)
         return None
+
+    def _end(self, answer: Answer) -> None:
+        with self._lock:
+            self._active.discard(answer)
+        answer.close()
 
     def _again(self, offset: int, length: int) -> Answer:
         if offset != self._start and not self.limits.ranges:
@@ -158,7 +161,7 @@ class HttpDownload(Download):
             with self._lock:
                 if self._closed:
                     raise errors.Cancelled("the image was closed")
-                self._answer = answer
+                self._active.add(answer)
             return answer
         except BaseException:
             answer.close()
@@ -182,14 +185,15 @@ class HttpDownload(Download):
             raise _changed() from error
 
     def close(self) -> None:
-        """Close the connection; a read in another thread ends."""
+        """Close the connections; reads in other threads end."""
         with self._lock:
-            answer, self._answer, self._closed = self._answer, None, True
-            fresh, self._fresh = self._fresh, False
-        if answer is not None:
+            self._closed = True
+            active, self._active = self._active, set()
+            unread, self._unread = self._unread, None
+        for answer in active:
             answer.interrupt()
-            if fresh:
-                answer.close()
+        if unread is not None:
+            unread.close()
 
 
 def _changed() -> errors.StoreLibError:

@@ -55,7 +55,7 @@ class Guard:
 
         :raises ForeignLocation: it must not be connected to.
         """
-        text = host.strip("[]")
+        text = host.strip("[]").rstrip(".")
         try:
             ipaddress.ip_address(text.partition("%")[0])
         except ValueError:
