@@ -226,14 +226,14 @@ def test_no_http(make_http_store):
 
 def test_silence(make_http_store, web):
     """Ends in a time-out."""
-    store = make_http_store(operation_timeout=0.5)
+    store = make_http_store(operation_timeout=1)
     with pytest.raises(errors.OperationTimeout):
         store.open(web.put("/image", DATA, fault=server.silent))
 
 
 def test_a_stall_in_the_middle_is_resumed(make_http_store, web):
     """The time-out counts from the last byte on."""
-    store = make_http_store(operation_timeout=0.5, retry_attempts=3)
+    store = make_http_store(operation_timeout=2, retry_attempts=3)
     url = web.put("/image", DATA, fault=server.times(1, server.stalling(600_000)))
     assert support.content(store, url) == DATA
     assert web.asked("/image")[1]["Range"] == f"bytes=600000-{SIZE - 1}"
