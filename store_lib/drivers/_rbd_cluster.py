@@ -242,8 +242,8 @@ def _limits(settings: StoreSettings) -> dict[str, str]:
     told: int = settings["rados_connect_timeout"]
     connect = request = float(told)
     if told < 0:
-        # Half of it: a request that was cut off and the closing of its image, which may take as long, end in time.
-        request = (base.operation_timeout or 0) / 2
+        # A quarter: closing the image of a request that was cut off takes up to three more, and that ends in time.
+        request = (base.operation_timeout or 0) / 4
         connect = min(base.connect_timeout, base.operation_timeout or base.connect_timeout)
     seconds = math.ceil(request)
     limits = {

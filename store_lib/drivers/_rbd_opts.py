@@ -61,8 +61,8 @@ OPTIONS = [
         default=-1,
         min=-1,
         help="How long in seconds connecting, and one request to a monitor or an OSD, may take. -1 takes "
-        "connect_timeout, and half of operation_timeout, so that a request and its undoing end in time; 0 means no "
-        "limit.",
+        "connect_timeout, and a quarter of operation_timeout, so that a request and its undoing end in time; 0 means "
+        "no limit.",
     ),
     cfg.BoolOpt(
         "rbd_thin_provisioning",

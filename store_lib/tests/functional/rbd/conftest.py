@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 import uuid
 
 import pytest
@@ -55,13 +57,46 @@ class Cluster:
 
     @contextlib.contextmanager
     def stopped(self, name):
-        """Have a daemon hang for the time of ``with``."""
+        """Have a daemon hang for the time of ``with``, yet an OSD for ten seconds at most: see `settle`."""
         pid = self.pid(name)
         os.kill(pid, signal.SIGSTOP)
+        timer = threading.Timer(10 if name == "osd.0" else 300, os.kill, (pid, signal.SIGCONT))
+        timer.start()
         try:
             yield
         finally:
+            timer.cancel()
+            timer.join()
             os.kill(pid, signal.SIGCONT)
+            self.settle()
+
+    def settle(self):
+        """Wait until all placement groups answer.
+
+        An OSD that hung for long may leave some that never do again; it is started anew then.
+        """
+        end = time.monotonic() + 20
+        while not self.answers():
+            if time.monotonic() > end:
+                with self.killed("osd.0"):
+                    pass
+                end = time.monotonic() + 60
+
+    def answers(self):
+        """Return whether every placement group of every pool answers."""
+        import rados
+
+        limits = {"client_mount_timeout": "20", "rados_osd_op_timeout": "5", "rados_mon_op_timeout": "5"}
+        try:
+            with rados.Rados(conffile=self.conf, rados_id="admin", conf=limits) as cluster:
+                for pool in (each for each in cluster.list_pools() if each.startswith("p")):
+                    with cluster.open_ioctx(pool) as ioctx:
+                        for number in range(32):
+                            ioctx.write_full(f"placement-{number}", b"x")
+                            ioctx.remove_object(f"placement-{number}")
+        except rados.TimedOut:
+            return False
+        return True
 
     @contextlib.contextmanager
     def killed(self, name):
