@@ -23,6 +23,8 @@ class ServiceTokens:
     :param session: makes a keystoneauth1 session of them.
     """
 
+    own = True
+
     def __init__(self, login: Callable[[], Login], session: Callable[[Login], Any]) -> None:
         self._configured = login
         self._make = session
@@ -135,6 +137,8 @@ class Caller:
 class CallerTokens:
     """The token of a caller, with the service's own beside it: then Swift takes the caller's for a while longer."""
 
+    own = False
+
     def __init__(self, token: str, service: ServiceTokens | None) -> None:
         self._token = token
         self._service = service
@@ -150,7 +154,10 @@ class CallerTokens:
         return proof
 
     def renew(self, refused: Mapping[str, str]) -> bool:
-        """Get another token of the service; the caller's is what it is."""
+        """Get another token of the service; the caller's is what it is.
+
+        :raises StoreUnavailable: the identity service is down, which Swift also tells by refusing tokens.
+        """
         if self._service is None or "X-Service-Token" not in refused:
             return False
         return self._service.renew({"X-Auth-Token": refused["X-Service-Token"]})

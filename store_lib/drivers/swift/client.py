@@ -30,6 +30,9 @@ _PAGE = 10_000
 class TokenSource(Protocol):
     """Where the tokens of an account come from.  Safe for threads."""
 
+    #: Whether `renew` gets a token that must be good, so that Swift is to blame when it refuses that one, too.
+    own: bool
+
     def headers(self) -> Mapping[str, str]:
         """Return the headers that prove who asks.
 
@@ -259,6 +262,8 @@ class Account:
         found = self._send(ctx, method, target, {**(headers or {}), **self.tokens.headers()}, body)
         if found.answer.status == 401:
             found.close()
+            if not self.tokens.own:
+                raise errors.Forbidden("Swift refuses the caller's token")
             # The identity service has just given this token, so it is Swift that cannot have it checked.
             raise errors.StoreUnavailable("Swift cannot check tokens with its identity service, or is another cloud's")
         return found
@@ -330,6 +335,8 @@ class Account:
 
 class Nobody:
     """Credentials of nobody, for what Swift tells everybody."""
+
+    own = False
 
     def headers(self) -> Mapping[str, str]:
         return {}

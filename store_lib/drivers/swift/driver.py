@@ -15,9 +15,9 @@ from store_lib import errors
 from store_lib.drivers.swift import failures, leftovers, options
 from store_lib.drivers.swift.client import Account, Answer
 from store_lib.drivers.swift.download import info_of, open_object
-from store_lib.drivers.swift.names import Names, SwiftAddress
+from store_lib.drivers.swift.names import Names, SwiftAddress, root_of
 from store_lib.drivers.swift.place import Place, missing
-from store_lib.drivers.swift.references import References
+from store_lib.drivers.swift.references import References, server_of
 from store_lib.drivers.swift.segments import dynamic_segments, is_dynamic, is_static, remove, static_segments
 from store_lib.drivers.swift.tenancy import Abilities, OwnAccount, Tenancy, TenantAccounts
 from store_lib.drivers.swift.upload import SwiftUpload
@@ -315,6 +315,18 @@ class SwiftDriver(Driver[SwiftAddress]):
         names = [*dict.fromkeys([self._names.base, self._names.segments(self._names.base)])]
         made = [name for name in names if account.request(ctx, "PUT", name).check().status == 201]
         return f"made container {' and '.join(made)}" if made else f"container {' and '.join(names)} was there already"
+
+    def backend_id(self) -> str | None:
+        """Return the cluster: by its storage URL where that is written, else by Keystone, region and type."""
+        settings = self.settings
+        written = settings["swift_store_endpoint"]
+        if written:
+            return f"swift:{root_of(written) or written}"
+        login = self._references.all().get(self._references.default)
+        if login is None or not login.auth_url:
+            return None
+        region, kind = settings["swift_store_region"] or "", settings["swift_store_service_type"]
+        return f"swift:{server_of(login.auth_url)}:{region}:{kind}"
 
     def describe(self) -> Mapping[str, Any]:
         """Return container and sizes, in the words that services show."""

@@ -34,15 +34,13 @@ class Remains:
 
 def images(entries: Iterable[Listing]) -> Iterator[Listing]:
     """Yield what of a container's listing is an image: not the segments of glance_store, whose image is there too."""
-    before: dict[str, bool] = {}  # an image is listed before its segments, and no other way round
+    manifests: set[str] = set()  # each is listed before its segments
     for entry in entries:
         owner = peer_segment(entry.name, certain=False)
-        # A dynamic manifest has no bytes of its own.
-        if owner is not None and before.get(owner) and (peer_segment(entry.name, certain=True) or entry.size):
+        if owner in manifests or peer_segment(entry.name, certain=True):
             continue
-        if peer_segment(entry.name, certain=True):
-            continue
-        before[entry.name] = entry.size == 0
+        if entry.size == 0:  # a dynamic manifest has no bytes of its own
+            manifests.add(entry.name)
         yield entry
 
 

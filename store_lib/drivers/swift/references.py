@@ -13,7 +13,7 @@ from store_lib.drivers._keystone import Login
 from store_lib.errors import Mistake
 from store_lib.settings import StoreSettings
 
-__all__ = ["References", "check", "reference_of"]
+__all__ = ["References", "check", "reference_of", "server_of"]
 
 LOG = logging.getLogger(__name__)
 
@@ -68,12 +68,8 @@ class References:
             return self._read[1]
 
 
-def _same_server(one: str, other: str) -> bool:
-    """Whether two addresses of Keystone are the same, written with or without scheme, version and slash."""
-    return _bare(one) == _bare(other)
-
-
-def _bare(url: str) -> str:
+def server_of(url: str) -> str:
+    """Return an address of Keystone without scheme, version and slash at its end: old locations lack some of them."""
     return url.rpartition("://")[2].rstrip("/").removesuffix("/v3").rstrip("/").lower()
 
 
@@ -169,6 +165,6 @@ def reference_of(logins: Mapping[str, Login], server: str, user: str | None) -> 
     for name, login in logins.items():
         # With an application credential the project may not be known; then the server has to do.
         fits = project is None or login.project in (None, project)
-        if fits and login.auth_url and _same_server(login.auth_url, server):
+        if fits and login.auth_url and server_of(login.auth_url) == server_of(server):
             return name
     return None

@@ -148,8 +148,8 @@ class SwiftUpload(Upload[SwiftAddress]):
             "X-Fresh-Metadata": "true",
             **_KIND,
         }
-        answer = self._put(name, b"", headers=headers)
-        if answer.status in (401, 403, 405, 413):
+        answer = self._account.request(self._ctx, "PUT", self._place.segments, name, headers=headers, body=b"")
+        if answer.status in (403, 404, 405, 413):
             raise errors.CannotMigrate(f"Swift does not copy it: {answer.error().message}")
         answer.check()
         if "x-copied-from" not in answer.headers:  # it knows no copying and has put an empty object

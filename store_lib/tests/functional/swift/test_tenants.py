@@ -126,6 +126,14 @@ def test_a_failed_upload_leaves_no_container(server, base, it, demo):
     assert names(client(server, "demo"), f"{base}_short") == []
 
 
+def test_a_token_that_is_none(it):
+    """A caller whose token is refused is forbidden, and the store is open for the next one."""
+    request = type("Request", (), {"auth_token": "nonsense", "project_id": "nobody"})()
+    for _ in range(2):
+        with pytest.raises(errors.Forbidden):
+            it.add("image", io.BytesIO(b"data"), 4, context=request)
+
+
 def test_a_role_that_may_only_read(server, base, it):
     """It is told that the permission is refused, and the store stays open for others."""
     with pytest.raises(errors.Forbidden):
