@@ -164,3 +164,9 @@ def test_the_stand_in_satisfies_the_requirement(tmp_path):
         PYTHONPATH=str(site),
     )
     assert told == ["store_lib.compat 5.7.0"]
+
+
+def test_the_samples_of_the_service_find_the_options():
+    lines = run("-m", "oslo_config.generator", "--namespace", "glance.store", "--namespace", "glance.multi_store")
+    assert {"[glance_store]", "[file]", "#default_store = file", "#default_backend = <None>"} <= set(lines)
+    assert lines.count("#filesystem_store_datadir = /var/lib/glance/images") == 2
