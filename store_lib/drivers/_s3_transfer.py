@@ -224,9 +224,15 @@ class S3Upload(Upload[S3Address]):
         try:
             yield
         except self._client.exceptions.ClientError as error:
-            if status_of(error) == 412:
+            # Ceph's gateway answers 500 to who lost a race.
+            if status_of(error) == 412 or (status_of(error) == 500 and self._server.claims and self._theirs()):
                 self._refuse()
             raise
+
+    def _theirs(self) -> bool:
+        """Whether there is an image, and another upload made it."""
+        found = self._driver.head(self._address, self._connection)
+        return found is not None and self._own(found) is None
 
     def _digest(self, part: Part) -> dict[str, str]:
         return {"ContentMD5": base64.b64encode(bytes.fromhex(part.digest)).decode()} if part.digest else {}

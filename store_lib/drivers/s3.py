@@ -316,7 +316,7 @@ class S3Driver(Driver[S3Address]):
         connection = self._connections.get()
         client = connection.quick
         try:
-            self._headers(connection, client)
+            there = self._headers(connection, client)
         except errors.Forbidden:
             client.list_objects_v2(Bucket=self.place.bucket, MaxKeys=1)  # its answer, unlike HEAD's, says why
             raise
@@ -332,7 +332,8 @@ class S3Driver(Driver[S3Address]):
         details["region"] = client.meta.region_name
         if server is not None and not server.exclusive_put and connection.named is None:
             return Probe(Status.READ_ONLY, _NOT_EXCLUSIVE.format(name), details)
-        return Probe(Status.UP, f"bucket {self.place.bucket} answers", details)
+        answers = "answers" if there else "will be made by the first image"
+        return Probe(Status.UP, f"bucket {self.place.bucket} {answers}", details)
 
     def initialise(self, ctx: Context) -> str:
         """Make the bucket, where there is none."""

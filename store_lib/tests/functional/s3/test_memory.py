@@ -1,0 +1,48 @@
+"""Memory stays what the buffers take, however large an image is: the command reads it from a pipe."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from store_lib.tests.support import MIB, payload
+
+GIB = 1024 * MIB
+
+
+@pytest.fixture
+def added(rgw, bucket, tmp_path):
+    """Return a function that adds an image of some size by the command, and returns its peak memory in bytes."""
+    path = tmp_path / "store_lib.conf"
+    path.write_text(f"[DEFAULT]\nenabled_backends = it:s3\n{rgw.section('it', bucket.name)}")
+
+    def add(image_id, size):
+        command = [os.path.join(os.path.dirname(sys.executable), "store-lib"), "image", "add"]
+        command += ["--id", image_id, "--digest", "md5", "-"]
+        environment = {**os.environ, "STORE_LIB_CONFIG": str(path)}
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+        assert process.stdin is not None
+        piece = payload(MIB)
+        with process.stdin as pipe:
+            for start in range(0, size, MIB):
+                pipe.write(piece[: size - start])
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert bucket.head(image_id)["ContentLength"] == size
+        return usage.ru_maxrss * 1024
+
+    return add
+
+
+def test_an_image_of_unknown_size(added):
+    """It takes at most 150 MiB more than one of a byte."""
+    assert added("large", 240 * MIB) - added("small", 1) < 150 * MIB
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_an_image_of_8_gib(added):
+    """Nor does that."""
+    assert added("large", 8 * GIB) - added("small", 1) < 150 * MIB
