@@ -17,13 +17,15 @@ SENDS = ("commit", "write_whole")
 
 @behaviour(61, WRITE)
 def lost_answer_of_a_part(place: Place) -> None:
-    """When the answer to a part is lost, the part is sent again, and the image comes out right."""
+    """When a part fails in passing or the answer to it is lost, it is sent again, and the image comes out right."""
     store, script = place.scripted()
     script.fail("write_part", lost, 1, after=True)
+    script.fail("write_part", lambda: errors.StoreUnavailable("not now"), 2)
     data = payload(place.several * place.part + 6100)
     record = place.add(data, store)
     assert content(store, record.location) == data
-    assert [call.detail["index"] for call in script.of("write_part")].count(0) == 2
+    sent = [call.detail["index"] for call in script.of("write_part")]
+    assert len(sent) == len(set(sent)) + 2, "each of the two failures costs one more request"
 
 
 @behaviour(62, WRITE)
