@@ -9,7 +9,7 @@ from store_lib.tests.functional.glance import places as kinds
 from store_lib.tests.functional.glance import served, service
 from store_lib.tests.functional.glance.client import Client
 
-_running = []
+_running: list[service.Glance] = []
 
 
 def pytest_collection_modifyitems(items):

@@ -5,8 +5,9 @@
     python -m store_lib.tests.functional.glance.own LIBRARY REPORT NAME...
 
 LIBRARY is what they run on, ``store_lib`` or ``glance_store``.  NAMEs are modules, classes or tests; a package means
-all test modules below it.  REPORT becomes a JSON file: ``{"passed": [...], "left_out": [...], "skipped": {name: reason},
-"failed": {name: traceback}}``.  LEFT_OUT in the environment is a JSON list of tests that are not run.
+all test modules below it.  REPORT becomes a JSON file with ``passed`` and ``left_out``, lists of tests, ``skipped``,
+reasons by test, and ``failed``, tracebacks by test.  LEFT_OUT in the environment is a JSON list of tests that are not
+run.
 """
 
 import importlib

@@ -100,7 +100,15 @@ class HttpPlace(Place):
         return {}
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves `files`, bytes by path."""
+
+    daemon_threads = True
+    files: dict[str, bytes]
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self):
@@ -140,11 +148,10 @@ class Web:
     """A web server on loopback; `files` are bytes by path."""
 
     def __init__(self):
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self.files = self._server.files = {}
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        self.files = self._server.files = {}
 
     def put(self, path, data):
         """Offer bytes and return their address."""

@@ -93,7 +93,7 @@ class Glance:
         self.library = on or library()
         self.options = options
         self.url = ""
-        self._process = None
+        self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if not self.database.exists():
             shutil.copyfile(template, self.database)
@@ -111,6 +111,7 @@ class Glance:
     @property
     def pid(self):
         """Return the id of its first process."""
+        assert self._process is not None, "it does not run"
         return self._process.pid
 
     @property
@@ -155,7 +156,8 @@ class Glance:
         return self
 
     def _answers(self):
-        assert self._process.poll() is None, f"Glance did not start:\n{self.log[-4000:]}"
+        running = self._process is not None and self._process.poll() is None
+        assert running, f"Glance did not start:\n{self.log[-4000:]}"
         try:
             return requests.get(self.url, timeout=PATIENCE).status_code == 401  # we say not who we are
         except requests.ConnectionError:

@@ -1,5 +1,7 @@
 """What Glance's own tests ask of a library under them that no deployment does."""
 
+import importlib
+
 from oslo_config import cfg
 
 from store_lib.drivers.memory import MemoryDriver
@@ -26,7 +28,7 @@ def provide_cinder():
     def init(self, extra=None):
         make(self, {"cinder": CinderStandIn, **(extra or {})})
 
-    DriverRegistry.__init__ = init
+    DriverRegistry.__init__ = init  # type: ignore[method-assign]
 
 
 def correct_staging_folder():
@@ -34,13 +36,12 @@ def correct_staging_folder():
 
     Glance cuts off seven characters and has a relative directory then, in which glance_store would put files.
     """
-    from glance.tests import utils
-
-    config = utils.BaseTestCase.config
+    base = importlib.import_module("glance.tests.utils").BaseTestCase
+    config = base.config
 
     def corrected(self, **options):
         if options.get("node_staging_uri") == "/tmp/staging":
             options["node_staging_uri"] = "file:///tmp/staging"
         config(self, **options)
 
-    utils.BaseTestCase.config = corrected
+    base.config = corrected

@@ -1,7 +1,6 @@
 """Glance's own tests, on store_lib: those that need the stores every day, all of them in the long run."""
 
 import json
-import os
 import subprocess
 
 import pytest
