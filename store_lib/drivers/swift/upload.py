@@ -132,7 +132,9 @@ class SwiftUpload(Upload[SwiftAddress]):
         with self._lock:
             if place not in self._sources:
                 answer = account.request(self._ctx, "HEAD", place.container, place.object)
-                if is_static(answer.check()):
+                if not answer.ok:
+                    raise errors.CannotMigrate("the source cannot be seen from the destination's account")
+                if is_static(answer):
                     found = static_segments(account, place.container, place.object, self._ctx)
                     self._sources[place] = [each for each in found if not each.manifest]
                 else:
