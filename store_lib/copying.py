@@ -174,8 +174,13 @@ class Copying:
             raise
 
     def _delete_source(self, record: ImageRecord) -> None:
+        """Delete the source.  Whatever happens from here on, the copy stays: it may be the only one."""
         try:
             self._source.delete(self._place, context=self._context, missing_ok=True)
+        except (KeyboardInterrupt, SystemExit):
+            where = record.location.redacted
+            LOG.warning("interrupted while the source of %s was deleted; its copy is %s", record.id, where)
+            raise
         except errors.StoreLibError as error:
             remains = errors.SourceRemains(
                 f"the image was copied to {record.location.redacted}, and its source could not be deleted: "

@@ -279,7 +279,8 @@ class Limits:
     :param quiet_reserve: no part may be on its way while `Upload.reserve` runs.
     :param reserve_timeout: how long `Upload.reserve` may take; None is the operation time-out.
     :param copy_min: smallest range of `Upload.copy_part` but for the last.
-    :param copy_max: largest range of `Upload.copy_part`; 0 where there is no such way.
+    :param copy_max: largest range of `Upload.copy_part`, one that is copied well within the operation time-out; 0 where
+        there is no such way.
     """
 
     part_size: int = 4 * MIB

@@ -431,6 +431,16 @@ def test_an_interrupt_before_the_source_is_deleted_leaves_the_source_alone(pair)
     it.check_source(location)
 
 
+def test_an_interrupt_while_the_source_is_deleted_keeps_the_copy_and_says_where_it_is(pair, caplog):
+    it = pair(sharing=fakes.SHARING & ~Feature.MOVE)
+    location = it.image()
+    it.one.fail("delete", KeyboardInterrupt, after=True)
+    with pytest.raises(KeyboardInterrupt):
+        it.stores.migrate(location, "b", delete_source=True)
+    assert content(it.b, f"{it.b.prefix()}img") == DATA
+    assert f"its copy is {it.b.prefix()}img" in caplog.text
+
+
 # -- proof ------------------------------------------------------------------------------------------------------------
 
 
