@@ -133,7 +133,9 @@ class Connections:
             connection = waiting.pop() if waiting else None
         if connection is None:
             connection = self._make(url)
-        connection.requests_args["timeout"] = (min(self._connect_timeout, timeout or self._connect_timeout), timeout)
+        silence = None if timeout is None else max(timeout, 0.01)  # a deadline may pass just now
+        connect = self._connect_timeout if silence is None else min(self._connect_timeout, silence)
+        connection.requests_args["timeout"] = (connect, silence)
         return connection
 
     def give_back(self, url: str, connection: Any) -> None:
