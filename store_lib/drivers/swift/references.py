@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping
 
 from store_lib import errors
@@ -25,7 +24,7 @@ class BadFile(Exception):
 
 
 class References:
-    """The accounts by name, as the configuration has them now.  Safe for threads.
+    """The accounts by name, as the configuration has them now.  Safe for threads and forks: there is no lock.
 
     The file is looked at again whenever credentials are needed anew: it may have been replaced meanwhile.
     """
@@ -34,7 +33,6 @@ class References:
         self._settings = settings
         self.default: str = settings["default_swift_reference"]
         self._path: str | None = settings["swift_store_config_file"]
-        self._lock = threading.Lock()
         self._told = False
         self._read: tuple[tuple[int, int, int], dict[str, Login]] | None = None
 
@@ -52,20 +50,19 @@ class References:
         """Return all of them; of a file that was broken meanwhile what it held before."""
         if not self._path:
             return {self.default: _from_options(self._settings)}
-        with self._lock:
-            try:
-                found = os.stat(self._path)
-                stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-                if self._read is None or self._read[0] != stamp:
-                    self._read, self._told = (stamp, _from_file(self._path)), False
-            except (OSError, BadFile) as error:
-                problem = f"the file of swift_store_config_file cannot be read: {_reason(error)}"
-                if self._read is None:
-                    raise errors.StoreUnavailable(problem) from None
-                if not self._told:
-                    LOG.warning("%s; what it held before stays in use", problem)
-                self._told = True
-            return self._read[1]
+        try:
+            found = os.stat(self._path)
+            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if self._read is None or self._read[0] != stamp:
+                self._read, self._told = (stamp, _from_file(self._path)), False
+        except (OSError, BadFile) as error:
+            problem = f"the file of swift_store_config_file cannot be read: {_reason(error)}"
+            if self._read is None:
+                raise errors.StoreUnavailable(problem) from None
+            if not self._told:
+                LOG.warning("%s; what it held before stays in use", problem)
+            self._told = True
+        return self._read[1]
 
 
 def server_of(url: str) -> str:
