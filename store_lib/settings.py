@@ -121,12 +121,14 @@ def resolve(
     group: str | None = None,
     shared: bool = True,
     defaults: Mapping[str, Any] | None = None,
+    anyway: bool = False,
 ) -> tuple[StoreSettings | None, list[Mistake]]:
     """Return the settings of one store, or None with every mistake that its values hold.
 
     :param group: that holds the store's options, where it is not called like the store.
     :param shared: whether ``[backend_defaults]`` counts for driver options (not so for a service's reserved stores).
     :param defaults: other defaults of this store; they win over the driver's.
+    :param anyway: return the settings with their mistakes: for showing, not for use.
     """
     options = [*opts.BASE_OPTIONS, *driver.OPTIONS]
     own = group or store_id
@@ -149,7 +151,7 @@ def resolve(
     mistakes += _check_base(store_id, values)
     settings = StoreSettings(store_id, driver_name, values, origins)
     mistakes += driver.check(settings)  # values that are not valid were replaced by defaults
-    return (None, mistakes) if mistakes else (settings, [])
+    return (None if mistakes and not anyway else settings), mistakes
 
 
 def _lookup(

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from store_lib import Store
+from store_lib import Store, errors
 
 __all__ = ["ATTRIBUTES", "attribute"]
 
@@ -26,18 +26,20 @@ def _option(name: str, unit: int = 1) -> Read:
     return lambda store: store.settings[name] * unit if unit != 1 else store.settings[name]
 
 
-def _described(name: str) -> Read:
-    return lambda store: store.describe()[name]
+def _datadir(store: Store) -> str:
+    try:
+        found: str = store.describe()["datadirs"][0]
+    except errors.StoreUnavailable:  # it is closed for a mistake
+        found = store.settings["filesystem_store_datadir"] or ""
+    return found
 
 
 #: ``{type of store: {attribute: how it is read}}``
 ATTRIBUTES: Mapping[str, Mapping[str, Read]] = {
     "file": {
-        "datadir": lambda store: store.describe()["datadirs"][0],
-        "chunk_size": _described("chunk_size"),
-        "thin_provisioning": _described("thin_provisioning"),
-        "READ_CHUNKSIZE": _described("chunk_size"),
-        "WRITE_CHUNKSIZE": _described("chunk_size"),
+        "datadir": _datadir,
+        "chunk_size": _option("filesystem_store_chunk_size"),
+        "thin_provisioning": _option("filesystem_thin_provisioning"),
     },
     "http": {},
     "s3": {

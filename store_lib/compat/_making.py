@@ -9,12 +9,14 @@ import importlib
 import logging
 import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from oslo_config import cfg
 
+from store_lib import Store as CoreStore
 from store_lib import Stores, opts
 from store_lib.compat import exceptions, location
+from store_lib.compat._closed import ClosedStore
 from store_lib.compat._generation import Generation
 from store_lib.compat._options import (
     RESERVED_PREFIX,
@@ -24,6 +26,8 @@ from store_lib.compat._options import (
     show_reserved,
 )
 from store_lib.compat.driver import Store
+from store_lib.registry import DriverRegistry
+from store_lib.settings import resolve
 from store_lib.stores import StoreEntry
 
 __all__ = ["create_multi", "create_single", "left_out", "load_one"]
@@ -58,7 +62,7 @@ class _Current:
         self.lock = threading.Lock()
         self.single: Generation | None = None
         self.multi: Generation | None = None
-        #: ``{store id: type}`` of the stores of several that could not be made.
+        #: ``{store id: type}`` of the stores of several whose driver could not be had.
         self.left_out: dict[str, str] = {}
 
 
@@ -76,15 +80,35 @@ def _class_of(driver: str) -> type[Store]:
 def _made(
     conf: cfg.ConfigOpts, entries: Iterable[StoreEntry], default: str | None, multi: bool
 ) -> tuple[Generation, list[Store]]:
+    entries = list(entries)
     generation = Generation(Stores.from_entries(conf, entries, default))
-    stores = [
-        _class_of(core.type)(core, generation, conf, core.id if multi else None) for core in generation.stores.values()
-    ]
+    cores = [generation.stores.get(entry.id) or _closed(conf, entry, generation.stores) for entry in entries]
+    stores = [_class_of(core.type)(core, generation, conf, core.id if multi else None) for core in cores if core]
     return generation, stores
 
 
+def _closed(conf: cfg.ConfigOpts, entry: StoreEntry, stores: Stores) -> CoreStore | None:
+    """Return a closed store in the place of one that could not be made; None when not even its type is known."""
+    error = stores.broken[entry.id]
+    if any(mistake.option == "enabled_backends" for mistake in error.mistakes):
+        return None
+    driver = DriverRegistry().load(entry.driver)
+    settings, _ = resolve(
+        conf,
+        entry.id,
+        entry.driver,
+        driver,
+        group=entry.group,
+        shared=entry.shared,
+        defaults=entry.defaults,
+        anyway=True,
+    )
+    assert settings is not None
+    return cast(CoreStore, ClosedStore(settings, driver.SCHEMES, error))
+
+
 def create_multi(conf: cfg.ConfigOpts, reserved: dict[str, str] | None) -> int:
-    """Make the stores of ``enabled_backends`` and the service's own; return how many work."""
+    """Make the stores of ``enabled_backends`` and the service's own; return how many, closed ones included."""
     register_multi(conf, reserved)
     enabled = {**(conf.enabled_backends or {}), **(reserved or {})}
     entries = [
@@ -101,7 +125,8 @@ def create_multi(conf: cfg.ConfigOpts, reserved: dict[str, str] | None) -> int:
     with _CURRENT.lock:
         location.register_scheme_backend_map(schemes)
         before, _CURRENT.multi = _CURRENT.multi, generation
-        _CURRENT.left_out = {each: enabled[each] for each in generation.stores.broken}
+        made = {store.core.id for store in stores}
+        _CURRENT.left_out = {each: driver for each, driver in enabled.items() if each not in made}
     show_reserved(conf, reserved)
     if before is not None:
         before.retire()
@@ -109,12 +134,12 @@ def create_multi(conf: cfg.ConfigOpts, reserved: dict[str, str] | None) -> int:
 
 
 def left_out(scheme: str) -> list[str]:
-    """Return the stores that were left out for a mistake and may read locations of `scheme`."""
+    """Return the stores whose driver could not be had and that may read locations of `scheme`."""
     return [store_id for store_id, driver in _CURRENT.left_out.items() if scheme.startswith(driver)]
 
 
 def create_single(conf: cfg.ConfigOpts) -> int:
-    """Make the stores of ``[glance_store] stores``; return how many work."""
+    """Make the stores of ``[glance_store] stores``; return how many, closed ones included."""
     register_single(conf)
     group = conf[opts.GLOBAL_GROUP]
     names = dict.fromkeys(_OLD_NAMES.get(name.strip(), name.strip()) for name in group.stores)
@@ -148,5 +173,5 @@ def load_one(conf: cfg.ConfigOpts, name: str) -> Store | None:
     """
     register_single(conf)
     driver = _OLD_NAMES.get(name, name)
-    _, stores = _made(conf, [StoreEntry(driver, driver, group=opts.GLOBAL_GROUP)], None, multi=False)
-    return stores[0] if stores else None
+    generation, stores = _made(conf, [StoreEntry(driver, driver, group=opts.GLOBAL_GROUP)], None, multi=False)
+    return stores[0] if generation.stores else None

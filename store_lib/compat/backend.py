@@ -52,7 +52,8 @@ def _load_store(conf: cfg.ConfigOpts, store_entry: str, invoke_load: bool = True
 def create_stores(conf: cfg.ConfigOpts = CONF) -> int:
     """Make the stores of ``[glance_store] stores``; return how many.
 
-    One with a mistake is left out, with a warning.  Those made before are replaced in one step.
+    One with a mistake is closed until that is mended, with a warning; one whose driver cannot be had is left out.
+    Those made before are replaced in one step.
     """
     return _making.create_single(conf)
 

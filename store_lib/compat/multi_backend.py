@@ -59,7 +59,8 @@ def register_store_opts(conf: cfg.ConfigOpts, reserved_stores: Mapping[str, str]
 def create_multi_stores(conf: cfg.ConfigOpts = CONF, reserved_stores: Mapping[str, str] | None = None) -> int:
     """Make the stores of ``enabled_backends``; return how many.
 
-    One with a mistake is left out, with a warning.  Those made before are replaced in one step.
+    One with a mistake is closed until that is mended, with a warning; one whose driver cannot be had is left out.
+    Those made before are replaced in one step.
     """
     return _making.create_multi(conf, dict(reserved_stores or {}))
 

@@ -134,16 +134,33 @@ def test_weights(two):
         glance_store.get_store_weight("nope")
 
 
-def test_a_mistake_is_one_warning_and_leaves_one_store_out(serve, caplog):
+def test_a_mistake_is_one_warning_and_closes_one_store(serve, caplog, tmp_path):
     text = TWO.replace("cheap:file", "cheap:file, odd:no-such-type").replace(
         "[cheap]\n", "[cheap]\nfilesystem_store_file_perm = 999\n"
     )
     serve(text)
-    assert set(stores()) == {"fast"}
+    assert set(stores()) == {"fast", "cheap"}
     warnings = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
     assert len(warnings) == 2, warnings
     assert "no-such-type" in warnings[1]
     assert "filesystem_store_file_perm" in warnings[0]
+    closed = stores()["cheap"]
+    uri = f"file://{tmp_path}/cheap/one"
+    with pytest.raises(glance_store.StoreAddDisabled, match="filesystem_store_file_perm"):
+        closed.add("one", io.BytesIO(b"x"), 1)
+    with pytest.raises(glance_store.RemoteServiceUnavailable, match="until its configuration is mended"):
+        glance_store.get(uri, "cheap")
+    for name in ("cheap", None):
+        with pytest.raises(exceptions.TimeoutError):
+            glance_store.delete(uri, name)
+    closed.set_acls(uri, public=True)
+    assert (closed.datadir, closed.chunk_size, closed.weight, closed.url_prefix) == (
+        f"{tmp_path}/cheap",
+        65536,
+        0,
+        None,
+    )
+    assert not (tmp_path / "cheap").exists()
 
 
 def test_a_store_that_is_down_at_the_start_reads_and_does_not_add(serve, tmp_path):

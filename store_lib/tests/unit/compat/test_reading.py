@@ -168,7 +168,10 @@ def test_a_store_that_cannot_be_asked_may_have_it(it, image):
 
 
 def test_a_store_that_was_left_out_may_have_it(serve):
-    serve("[DEFAULT]\nenabled_backends = a:memory, memory_like:nope, b:file\n[b]\nfilesystem_store_datadir = here\n")
+    serve(
+        "[DEFAULT]\nenabled_backends = a:memory, b:fil, c:file\n[c]\nfilesystem_store_datadir = {path}/c\n"
+        "[glance_store]\ndefault_backend = a\n"
+    )
     with pytest.raises(glance_store.RemoteServiceUnavailable, match="could not be made: b"):
         glance_store.get("file:///here/x", None)
     with pytest.raises(glance_store.exceptions.TimeoutError, match="could not be made: b"):
