@@ -18,7 +18,7 @@ from store_lib.drivers.swift.download import info_of, open_object
 from store_lib.drivers.swift.names import Names, SwiftAddress, root_of
 from store_lib.drivers.swift.place import Place, missing
 from store_lib.drivers.swift.references import References, server_of
-from store_lib.drivers.swift.segments import dynamic_segments, is_dynamic, is_static, remove, static_segments
+from store_lib.drivers.swift.segments import all_segments, dynamic_segments, is_dynamic, is_static, remove
 from store_lib.drivers.swift.tenancy import Abilities, OwnAccount, Tenancy, TenantAccounts
 from store_lib.drivers.swift.upload import SwiftUpload
 from store_lib.interface import (
@@ -181,7 +181,7 @@ class SwiftDriver(Driver[SwiftAddress]):
         manifest = is_dynamic(answer)
         segments = []
         if is_static(answer):
-            segments = static_segments(account, address.container, address.object, ctx)
+            segments = [*all_segments(account, address.container, address.object, ctx)]
         elif manifest is not None:
             segments = dynamic_segments(account, manifest, ctx)
         if segments:

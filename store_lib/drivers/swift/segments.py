@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -13,7 +14,7 @@ from store_lib import errors
 from store_lib.drivers.swift.client import Account, Answer
 from store_lib.interface import Context
 
-__all__ = ["Segment", "dynamic_segments", "is_dynamic", "is_static", "remove", "static_segments"]
+__all__ = ["Segment", "all_segments", "dynamic_segments", "is_dynamic", "is_static", "remove", "static_segments"]
 
 #: Manifests within manifests; Swift itself goes ten deep.
 _DEEPEST = 10
@@ -51,21 +52,40 @@ def is_dynamic(answer: Answer) -> str | None:
 
 
 def static_segments(account: Account, container: str, name: str, ctx: Context) -> list[Segment]:
-    """Return the segments of a static manifest in the order of the image, manifests within it among them."""
+    """Return the segments of a static manifest in the order of the image, manifests within it among them.
+
+    Bytes that stand in a manifest itself are a segment without a name.
+    """
     return [*_walk(account, container, name, ctx, 0, None, 0, 0)]
+
+
+def all_segments(account: Account, container: str, name: str, ctx: Context, depth: int = 0) -> Iterator[Segment]:
+    """Yield every object behind a static manifest, those that it uses only a part of included; offsets mean nothing."""
+    for entry in _manifest(account, container, name, ctx, depth):
+        if "name" in entry:
+            inside_container, _, inside = entry["name"].lstrip("/").partition("/")
+            inner = bool(entry.get("sub_slo"))
+            yield Segment(inside_container, inside, 0, 0, 0, "", manifest=inner)
+            if inner:
+                yield from all_segments(account, inside_container, inside, ctx, depth + 1)
+
+
+def _manifest(account: Account, container: str, name: str, ctx: Context, depth: int) -> list[Any]:
+    """Return the entries of one manifest."""
+    if depth >= _DEEPEST:
+        raise errors.BackendError("the manifest holds manifests in manifests without an end")
+    query = {"multipart-manifest": "get", "format": "json"}
+    answer = account.request(ctx, "GET", container, name, query=query)
+    if answer.status == 404 and depth:
+        return []  # a delete that was broken off has been here; what is left goes as well
+    return _entries(answer.check())
 
 
 def _walk(
     account: Account, container: str, name: str, ctx: Context, skip: int, limit: int | None, offset: int, depth: int
 ) -> Iterator[Segment]:
     """Yield the segments that hold the bytes from `skip` on, `limit` of them, of one manifest; they lie at `offset`."""
-    if depth >= _DEEPEST:
-        raise errors.BackendError("the manifest holds manifests in manifests without an end")
-    query = {"multipart-manifest": "get", "format": "json"}
-    answer = account.request(ctx, "GET", container, name, query=query)
-    if answer.status == 404 and depth:
-        return  # a delete that was broken off has been here; what is left goes as well
-    for entry in _entries(answer.check()):
+    for entry in _manifest(account, container, name, ctx, depth):
         first, size = _range(entry)
         begin, end = skip, size if limit is None else min(size, skip + limit)
         skip = max(0, skip - size)
@@ -73,7 +93,7 @@ def _walk(
             continue
         if limit is not None:
             limit -= end - begin
-        inside_container, _, inside = entry["name"].lstrip("/").partition("/")
+        inside_container, _, inside = entry.get("name", "").lstrip("/").partition("/")
         if entry.get("sub_slo"):
             yield Segment(inside_container, inside, 0, offset, 0, "", manifest=True)
             yield from _walk(account, inside_container, inside, ctx, first + begin, end - begin, offset, depth + 1)
@@ -97,6 +117,8 @@ def _entries(answer: Answer) -> list[Any]:
 
 def _range(entry: Mapping[str, Any]) -> tuple[int, int]:
     """Return first byte and length of what an entry stands for; it may be a part of its object."""
+    if "data" in entry:
+        return 0, len(base64.b64decode(entry["data"]))
     size = int(entry["bytes"])
     found = re.fullmatch(r"(\d*)-(\d*)", entry.get("range") or "")
     if found is None or not (found[1] or found[2]):

@@ -137,6 +137,8 @@ class SwiftUpload(Upload[SwiftAddress]):
                 if is_static(answer):
                     found = static_segments(account, place.container, place.object, self._ctx)
                     self._sources[place] = [each for each in found if not each.manifest]
+                    if not all(each.name for each in self._sources[place]):
+                        raise errors.CannotMigrate("some bytes of the image stand in its manifest")
                 else:
                     self._sources[place] = [Segment(place.container, place.object, 0, 0, info_of(answer).size, "")]
             return self._sources[place]

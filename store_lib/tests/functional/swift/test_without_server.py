@@ -246,6 +246,17 @@ def test_manifests_with_ranges_and_manifests():
     runs = [(each.name, each.start, each.offset, each.size) for each in found if not each.manifest]
     assert runs == [("a", 0, 0, 10), ("x", 5, 10, 5), ("y", 0, 15, 15), ("b", 5, 30, 3)]
     assert [each.name for each in found if each.manifest] == ["inner"]
+    account.found["inner"].append(entry("unused", 7))
+    every = [each.name for each in segments.all_segments(account, "c", "image", None)]
+    assert every == ["a", "inner", "x", "y", "unused", "b"]
+
+
+def test_manifests_with_bytes_of_their_own():
+    """They are told as a segment without a name, and there is no object to remove."""
+    account = Manifests(image=[entry("a", 10), {"data": "aGVsbG8="}])
+    runs = [(each.name, each.offset, each.size) for each in segments.static_segments(account, "c", "image", None)]
+    assert runs == [("a", 0, 10), ("", 10, 5)]
+    assert [each.name for each in segments.all_segments(account, "c", "image", None)] == ["a"]
 
 
 def test_manifests_that_cannot_be():
