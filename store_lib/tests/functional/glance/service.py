@@ -23,11 +23,15 @@ PYTHON = ENVIRONMENT / "bin/python"
 #: Seconds that everything which should happen may take on a busy machine.
 PATIENCE = 60.0
 
-#: The WSGI file, by the library under Glance.
+#: The WSGI file, by what is under Glance: store_lib by the one line of the guide, the peer, or store_lib by the stand-in
+#: of the peer's name, with which no line changes.
 WSGI = {
     "store_lib": "import store_lib.compat; store_lib.compat.install()\nfrom glance.wsgi.api import application\n",
     "glance_store": "from glance.wsgi.api import application\n",
+    "stand_in": "from glance.wsgi.api import application\n",
 }
+#: Where the distribution called glance_store lies that each needs.
+PATHS = {"glance_store": ENVIRONMENT / "peer", "stand_in": TOP / "tools/glance-store-standin"}
 
 # oslo.db begins transactions that read first and write later, which sqlite cannot have in two threads at once.
 GUNICORN = """
@@ -64,7 +68,7 @@ def library():
 def command(name, *arguments, on=None):
     """Return the command line that runs a console script of Glance on a library."""
     script = ENVIRONMENT / "bin" / name
-    module = [] if (on or library()) == "glance_store" else ["-m", "store_lib.compat"]
+    module = ["-m", "store_lib.compat"] if (on or library()) == "store_lib" else []
     return [str(PYTHON), *module, str(script), *map(str, arguments)]
 
 
@@ -72,9 +76,8 @@ def environment(folder, on=None):
     """Return the environment variables for a process of Glance."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTHON"))}
     kept |= {"HOME": str(folder), "OS_GLANCE_CONFIG_DIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    if (on or library()) == "glance_store":
-        kept["PYTHONPATH"] = str(ENVIRONMENT / "peer")
-    return kept
+    path = PATHS.get(on or library())
+    return kept | ({"PYTHONPATH": str(path)} if path else {})
 
 
 class Glance:

@@ -55,10 +55,10 @@ def test_a_copy_whose_data_is_missing(user, places):
 
 @pytest.fixture(scope="module")
 def delayed(make_glance, tmp_path_factory):
-    """Return a Glance that deletes later."""
+    """Return a Glance that deletes later; store_lib comes to it by the stand-in, without a line of code."""
     folder = tmp_path_factory.mktemp("delayed")
     rows = [kinds.FilePlace("fast", folder / "fast"), kinds.FilePlace("cheap", folder / "cheap")]
-    return make_glance(folder / "glance", rows, delayed_delete="true", scrub_time="0")
+    return make_glance(folder / "glance", rows, on="stand_in", delayed_delete="true", scrub_time="0")
 
 
 def test_later_by_the_scrubber(delayed):
