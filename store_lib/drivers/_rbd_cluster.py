@@ -152,6 +152,7 @@ class Cluster:
         self._settings = settings
         self._held = runtime.per_process(self._connect, _close, never_free)
         self._refused: tuple[float, errors.StoreLibError] | None = None
+        self._made: Handle[Pool] | None = None
         #: Of the cluster: as it was seen, and before that as Ceph's configuration file names it.
         self.fsid: str | None = written_fsid(settings)
 
@@ -178,6 +179,14 @@ class Cluster:
             raise type(known)(known.message, transient=known.transient, outcome=known.outcome)
         return self._held.get()
 
+    def renew(self) -> None:
+        """Give the connection up, once nobody uses it, for another.
+
+        An image that was closed while no OSD answered may leave its watch behind, which only this ends.
+        """
+        if self._made is not None:
+            self._held.discard(self._made)
+
     def close(self) -> None:
         """End the connection of this process once nobody uses it."""
         self._held.close()
@@ -190,7 +199,8 @@ class Cluster:
             raise
         self._refused = None
         self.fsid = pool.fsid
-        return Handle(pool, Pool.close)
+        self._made = Handle(pool, Pool.close)
+        return self._made
 
     def _opened(self) -> Pool:
         try:

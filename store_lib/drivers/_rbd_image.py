@@ -266,9 +266,14 @@ def snapshot_of(image: Any) -> int | None:
 @contextlib.contextmanager
 def opened(cluster: Cluster, name: str | None, **how: Any) -> Iterator[Any]:
     """Yield the image, open; see `open_image`."""
-    handle = open_image(cluster, name, **how)
     try:
-        with handle.use() as image:
-            yield image
-    finally:
-        handle.close()
+        handle = open_image(cluster, name, **how)
+        try:
+            with handle.use() as image:
+                yield image
+        finally:
+            handle.close()
+    except Exception as error:
+        if is_ceph(error) and getattr(error, "errno", None) == errno.ETIMEDOUT and not how.get("read_only"):
+            cluster.renew()
+        raise

@@ -162,5 +162,6 @@ class RbdUpload(Upload[RbdAddress]):
                 raise  # a bug
             if self._handle is not None:
                 self._handle.close()
+            self._cluster.renew()
             return (Leftover("unfinished image", ("unfinished image", self._temporary), self._owner),)
         return ()
