@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import copy_cases, file_cases, http_cases
+from benchmarks import copy_cases, file_cases, http_cases, s3_cases
 from benchmarks.case import Case, Target
 from benchmarks.measure import MIB, tell
 
-CASES: list[Case] = [*file_cases.CASES, *copy_cases.CASES, *http_cases.CASES]
+CASES: list[Case] = [*file_cases.CASES, *copy_cases.CASES, *http_cases.CASES, *s3_cases.CASES]
 
 
 def main() -> int:
