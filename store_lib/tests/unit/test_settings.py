@@ -123,6 +123,13 @@ def test_a_group_of_another_name_and_other_defaults(conf_of):
     assert settings_of(conf, group="common", defaults={"tape_host": "other"})["tape_host"] == "written"
 
 
+def test_settings_with_their_mistakes_for_showing(conf_of):
+    settings, mistakes = resolve(conf_of("[it]\ntape_timeout = soon\nweight = 4\n"), "it", "tape", Tape, anyway=True)
+    assert settings is not None
+    assert settings.base.weight == 4
+    assert [each.option for each in mistakes] == ["tape_timeout"]
+
+
 def test_values_are_typed_and_read_only(conf_of):
     conf = conf_of("[it]\ndigests = sha256,sha512\ndisabled_features = list, Ranges\ntape_dirs = /x\ntape_dirs = /y\n")
     settings = settings_of(conf)

@@ -1,11 +1,15 @@
 """What store_lib wrote glance_store reads and deletes, and the other way round: locations and data are the same."""
 
+import functools
 import hashlib
+import http.server
 import io
+import threading
 
 import pytest
 
 import store_lib.compat as ours
+from store_lib.location_forms import RbdForm
 from store_lib.tests.functional.peer.conftest import PeerError
 from store_lib.tests.support import payload
 
@@ -72,6 +76,33 @@ def test_an_empty_image(both):
     uri = peer.add("it", IMAGE, b"", 0)[0]
     assert b"".join(ours.get(uri, "it")[0]) == b""
     ours.delete(uri, "it")
+
+
+def test_both_read_images_of_web_servers(start, tmp_path):
+    peer, _ = start("[DEFAULT]\nenabled_backends = it:http\n[it]\n")
+    (tmp_path / "image").write_bytes(DATA)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            uri = f"http://127.0.0.1:{server.server_port}/image?x=1"
+            for store in ("it", None):
+                assert b"".join(ours.get(uri, store)[0]) == DATA == peer.read(uri, store)
+            assert ours.get_size_from_uri_and_backend(uri, "it") == peer.size(uri, "it") == len(DATA)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [f"rbd://{IMAGE}", f"rbd://b9b5e8b6-3a3c-4f0a-9d2f-5b1f7a3f1c2d/images/{IMAGE}/snap", "rbd://a/b%2F%40c/d%20e/s"],
+)
+def test_both_take_locations_on_ceph_for_the_same(start, uri):
+    peer, _ = start("[DEFAULT]\nenabled_backends = it:file\n[it]\nfilesystem_store_datadir = {path}/images\n")
+    found = RbdForm.parse(uri)
+    assert peer.rbd_parts(uri) == [found.fsid, found.pool, found.image, found.snapshot, found.clean()]
 
 
 # -- what differs -----------------------------------------------------------------------------------------------------
