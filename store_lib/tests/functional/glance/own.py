@@ -141,8 +141,8 @@ def main():
             all_told["left_out"] += told["left_out"]
             all_told["skipped"] |= told["skipped"]
             all_told["failed"] |= told["failed"]
-    with open(report, "w") as file:
-        json.dump(all_told, file, indent=1)
+            with open(report, "w") as file:  # each time, for those who wait
+                json.dump(all_told, file, indent=1)
 
 
 if __name__ == "__main__":

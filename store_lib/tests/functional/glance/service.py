@@ -23,8 +23,8 @@ PYTHON = ENVIRONMENT / "bin/python"
 #: Seconds that everything which should happen may take on a busy machine.
 PATIENCE = 60.0
 
-#: The WSGI file, by what is under Glance: store_lib by the one line of the guide, the peer, or store_lib by the stand-in
-#: of the peer's name, with which no line changes.
+#: The WSGI file, by what is under Glance: store_lib by the one line of the guide, the peer, or store_lib by the
+#: stand-in of the peer's name, with which no line changes.
 WSGI = {
     "store_lib": "import store_lib.compat; store_lib.compat.install()\nfrom glance.wsgi.api import application\n",
     "glance_store": "from glance.wsgi.api import application\n",
