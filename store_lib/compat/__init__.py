@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from store_lib.compat import backend, capabilities, driver, exceptions, location, multi_backend
 from store_lib.compat._install import install
-from store_lib.compat.backend import *  # noqa: F403
-from store_lib.compat.driver import *  # noqa: F403
-from store_lib.compat.exceptions import *  # noqa: F403
-from store_lib.compat.multi_backend import *  # noqa: F403
+from store_lib.compat.backend import *  # noqa: F403,H303
+from store_lib.compat.driver import *  # noqa: F403,H303
+from store_lib.compat.exceptions import *  # noqa: F403,H303
+from store_lib.compat.multi_backend import *  # noqa: F403,H303
 
 __all__ = ["backend", "capabilities", "driver", "exceptions", "install", "location", "multi_backend"]
 __all__ += backend.__all__
