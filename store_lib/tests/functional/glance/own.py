@@ -126,7 +126,8 @@ def prepare(library):
         stand_in.provide_cinder()
         stand_in.correct_staging_folder()
     resolve_here()
-    importlib.import_module("glance.common.wsgi")  # some tests rely on options that others happen to load
+    for module in ("glance.common.wsgi", "glance.db.migration"):  # tests rely on options that others happen to load
+        importlib.import_module(module)
 
 
 def main():
