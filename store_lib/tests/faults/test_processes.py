@@ -197,7 +197,7 @@ def test_sigint(store, tmp_path, named):
     assert ends.count("interrupted") == 20
 
 
-@pytest.mark.parametrize("where", ["create_hidden", "write", "sync", "publish", "after publish", "seen"])
+@pytest.mark.parametrize("where", ["create_hidden", "write", "sync", "publish", "after publish", "same_directory"])
 def test_interrupted_exactly_there(store, tmp_path, monkeypatch, where):
     """Interrupts within each step of an add, the commit included: nothing is left, not even a committed image."""
     support.without_unnamed_files(monkeypatch)
@@ -206,7 +206,7 @@ def test_interrupted_exactly_there(store, tmp_path, monkeypatch, where):
     done: list[bool] = []
 
     def interrupted(*arguments):
-        if name == "seen" and (done or "one" not in support.names(tmp_path / "images")):
+        if name == "same_directory" and (done or "one" not in support.names(tmp_path / "images")):
             return real(*arguments)  # the one after the commit is meant
         done.append(True)
         if where.startswith("after"):
