@@ -151,6 +151,7 @@ def test_the_stand_in_serves_store_lib():
     assert lines == ["store_lib.compat store_lib.compat.exceptions"]
 
 
+@pytest.mark.slow
 def test_the_stand_in_satisfies_the_requirement(tmp_path):
     source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
     shutil.copytree(STAND_IN, source)  # building writes beside what is built
