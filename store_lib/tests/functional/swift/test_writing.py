@@ -32,18 +32,18 @@ def it(server, container, tmp_path):
 
 def test_every_size_around_the_segment_border(it, server, container):
     """Known or not, an image of any size comes back, and is deleted with all its segments."""
-    for size in (0, 1, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB - 1, 3 * MIB + 7):
-        for known in (True, False):
-            data = image(size)
-            record = it.add(f"image-{size}-{known}", io.BytesIO(data), size if known else None)
-            assert record.size == size
-            assert content(it, record.location) == data
-            found = names(client(server), container)
-            segments = -(-size // MIB) if size > MIB else 0
-            assert sum(each.startswith(".segments/") for each in found) == segments
-            assert len(found) == segments + 1  # no mark and no claim stays
-            it.delete(record.location)
-            assert names(client(server), container) == []
+    sizes = [(0, True), (1, False), (MIB - 1, False), (MIB, False), (MIB, True), (MIB + 1, True), (MIB + 1, False)]
+    for size, known in [*sizes, (2 * MIB, True), (3 * MIB + 7, True), (3 * MIB, False)]:
+        data = image(size)
+        record = it.add("image", io.BytesIO(data), size if known else None)
+        assert record.size == size
+        assert content(it, record.location) == data
+        found = names(client(server), container)
+        assert "image" in found
+        segments = -(-size // MIB) if size > MIB else 0
+        assert sum(each.startswith(".segments/image/") for each in found) == len(found) - 1 == segments
+        it.delete(record.location)
+    assert names(client(server), container) == []  # no mark and no claim either
 
 
 def test_a_small_image_is_one_object_with_its_own_digest(it, server, container):
