@@ -21,7 +21,7 @@ DATA = payload(40 * MIB)
 @pytest.fixture
 def store(make_store):
     """Return a store that gives up soon: one request ends in a quarter of the time."""
-    return make_store(operation_timeout=16, probe_timeout=8, probe_interval=0)
+    return make_store(operation_timeout=12, probe_timeout=8, probe_interval=0)
 
 
 def during(place, daemon, at):
@@ -68,7 +68,7 @@ def test_an_osd_that_goes_in_the_middle_of_adding(store, cluster, view, fault):
 
 def test_adding_outlives_a_short_outage(make_store, cluster, view):
     """With further tries allowed, an OSD that hangs for a moment costs no image."""
-    store = make_store(operation_timeout=16, retry_attempts=20, retry_deadline=90)
+    store = make_store(operation_timeout=12, retry_attempts=20, retry_deadline=90)
     with contextlib.ExitStack() as place:
         timer = threading.Timer(6, place.close)
         timer.start()
@@ -129,7 +129,7 @@ def test_a_monitor_that_hangs(store, cluster):
 
 def test_no_monitor_at_the_first_use(make_store, cluster):
     """Connecting is given up in time, and made good once the monitor answers."""
-    store = make_store(operation_timeout=16, connect_timeout=2, probe_timeout=6)
+    store = make_store(operation_timeout=12, connect_timeout=2, probe_timeout=6)
     with cluster.stopped("mon.a"):
         began = time.monotonic()
         with pytest.raises(errors.StoreUnavailable):
