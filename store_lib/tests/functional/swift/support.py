@@ -13,7 +13,7 @@ from store_lib import Stores
 
 MIB = 1024 * 1024
 #: By Keystone and user: a token costs a busy machine a second.
-_SESSIONS = {}
+_SESSIONS: dict[tuple[str, str], session.Session] = {}
 
 
 def own_account(server, *, container="images", **options):

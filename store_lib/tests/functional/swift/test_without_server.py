@@ -1,6 +1,8 @@
 """What the swift store knows without a server: names, locations, accounts, manifests, the meaning of errors."""
 
 import datetime
+import json
+from typing import Any
 
 import pytest
 import requests
@@ -16,6 +18,9 @@ from store_lib.drivers.swift.names import SwiftAddress, peer_segment, root_of
 from store_lib.drivers.swift.tenancy import Abilities, _of_project
 from store_lib.errors import Outcome
 from store_lib.interface import MIB, Feature
+
+#: Where it does not matter who.
+NOBODY: Any = None
 
 ACCOUNT = """
 swift_store_auth_address = http://keystone:5000/v3
@@ -226,8 +231,6 @@ class Manifests:
 
     def request(self, ctx, method, container, name, *, query):
         """Return one of them."""
-        import json
-
         body = json.dumps(self.found[name]).encode() if name in self.found else b""
         return Answer(200 if name in self.found else 404, "", {}, body)
 
@@ -238,33 +241,33 @@ def entry(name, size, **more):
 
 def test_manifests_with_ranges_and_manifests():
     """Each run of bytes is found in its object, ranges of manifests within manifests included."""
-    account = Manifests(
+    account: Any = Manifests(
         image=[entry("a", 10), entry("inner", 30, sub_slo=True, range="5-24"), entry("b", 8, range="-3")],
         inner=[entry("x", 10), entry("y", 20, range="0-19")],
     )
-    found = segments.static_segments(account, "c", "image", None)
+    found = segments.static_segments(account, "c", "image", NOBODY)
     runs = [(each.name, each.start, each.offset, each.size) for each in found if not each.manifest]
     assert runs == [("a", 0, 0, 10), ("x", 5, 10, 5), ("y", 0, 15, 15), ("b", 5, 30, 3)]
     assert [each.name for each in found if each.manifest] == ["inner"]
     account.found["inner"].append(entry("unused", 7))
-    every = [each.name for each in segments.all_segments(account, "c", "image", None)]
+    every = [each.name for each in segments.all_segments(account, "c", "image", NOBODY)]
     assert every == ["a", "inner", "x", "y", "unused", "b"]
 
 
 def test_manifests_with_bytes_of_their_own():
     """They are told as a segment without a name, and there is no object to remove."""
-    account = Manifests(image=[entry("a", 10), {"data": "aGVsbG8="}])
-    runs = [(each.name, each.offset, each.size) for each in segments.static_segments(account, "c", "image", None)]
+    account: Any = Manifests(image=[entry("a", 10), {"data": "aGVsbG8="}])
+    runs = [(each.name, each.offset, each.size) for each in segments.static_segments(account, "c", "image", NOBODY)]
     assert runs == [("a", 0, 10), ("", 10, 5)]
-    assert [each.name for each in segments.all_segments(account, "c", "image", None)] == ["a"]
+    assert [each.name for each in segments.all_segments(account, "c", "image", NOBODY)] == ["a"]
 
 
 def test_manifests_that_cannot_be():
     """One that holds itself ends with an error, and so does one that is no list."""
-    with pytest.raises(errors.BackendError):
-        segments.static_segments(Manifests(image=[entry("image", 5, sub_slo=True)]), "c", "image", None)
-    with pytest.raises(errors.BackendError):
-        segments.static_segments(Manifests(image={"a": 1}), "c", "image", None)
+    for manifest in ([entry("image", 5, sub_slo=True)], {"a": 1}):
+        account: Any = Manifests(image=manifest)
+        with pytest.raises(errors.BackendError):
+            segments.static_segments(account, "c", "image", NOBODY)
 
 
 def listed(name, size=5):
@@ -316,10 +319,10 @@ def test_answers(status, kind, transient, outcome):
     [
         (requests.ReadTimeout(), errors.OperationTimeout, Outcome.UNKNOWN),
         (requests.ConnectTimeout(), errors.OperationTimeout, Outcome.NOT_DONE),
-        (requests.ConnectionError(NewConnectionError(None, "refused")), errors.StoreUnavailable, Outcome.NOT_DONE),
+        (requests.ConnectionError(NewConnectionError(NOBODY, "refused")), errors.StoreUnavailable, Outcome.NOT_DONE),
         (requests.ConnectionError("aborted"), errors.StoreUnavailable, Outcome.UNKNOWN),
         (ProtocolError("IncompleteRead"), errors.StoreUnavailable, Outcome.UNKNOWN),
-        (ReadTimeoutError(None, None, "slow"), errors.OperationTimeout, Outcome.UNKNOWN),
+        (ReadTimeoutError(NOBODY, NOBODY, "slow"), errors.OperationTimeout, Outcome.UNKNOWN),
         (keystone.ConnectFailure(), errors.StoreUnavailable, Outcome.NOT_DONE),
         (keystone.Unauthorized(), errors.Forbidden, Outcome.NOT_DONE),
         (keystone.EndpointNotFound(), errors.StoreUnavailable, Outcome.NOT_DONE),

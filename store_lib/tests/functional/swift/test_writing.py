@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from typing import Any
 
 import pytest
 import requests
@@ -221,7 +222,7 @@ Stores.from_config(conf)["it"].add("dead", source())
 def test_a_killed_process(it, server, container, tmp_path):
     """What a killed writer left is found and swept at once on its machine, while a live one's stays."""
     (conf,) = tmp_path.glob("*.conf")
-    process = subprocess.Popen([sys.executable, "-c", KILLED, conf], stdout=subprocess.PIPE, text=True)
+    process: Any = subprocess.Popen([sys.executable, "-c", KILLED, conf], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "sent\n"
         until(lambda: len(names(client(server), container)) >= 2, 60)
