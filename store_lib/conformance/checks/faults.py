@@ -86,7 +86,7 @@ def outcome_by_identity(place: Place) -> None:
 @behaviour(66, WRITE)
 def no_reuse_after_unknown(place: Place) -> None:
     """The buffer of a part whose outcome is unknown is never used again: a backend may still be reading it."""
-    store, script = place.scripted()
+    store, script = place.scripted(parallel=1)  # the first call is that of the first part
     data = payload((place.several + 7) * place.part)
     script.keep(0)
     script.fail("write_part", lost, 1, after=True)
