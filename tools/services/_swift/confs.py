@@ -128,6 +128,7 @@ location = us-east-1
 s3_acl = false
 dns_compliant_bucket_names = true
 max_upload_part_num = 10000
+min_segment_size = 65536
 """
     return text + "".join(f"[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n" for name in _SIMPLE)
 
