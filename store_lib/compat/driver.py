@@ -60,8 +60,11 @@ class Store(StoreCapability):
 
     @property
     def weight(self) -> int:
-        """Rank among the stores; 0 in the single-store mode."""
-        return self.core.weight if self.backend_group else 0
+        """Rank among the stores, as the store's own group has it now; 0 in the single-store mode.
+
+        Services read the option there themselves, and it may be set while they run.
+        """
+        return int(self.conf[self.backend_group].weight) if self.backend_group else 0
 
     @property
     def url_prefix(self) -> str | None:

@@ -132,6 +132,8 @@ def test_weights(two):
     assert glance_store.get_store_weight("cheap") == 0
     with pytest.raises(glance_store.UnknownScheme):
         glance_store.get_store_weight("nope")
+    two.set_override("weight", 9, group="cheap")
+    assert glance_store.get_store_weight("cheap") == 9
 
 
 def test_a_mistake_is_one_warning_and_closes_one_store(serve, caplog, tmp_path):
