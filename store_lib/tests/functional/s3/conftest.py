@@ -278,7 +278,8 @@ USUAL = {
     "s3_store_large_object_size": 5,
     "retry_attempts": 1,
     "probe_interval": 0,
-    "operation_timeout": 20,
+    "probe_timeout": 60,  # the machine may be busy
+    "operation_timeout": 30,
 }
 
 

@@ -26,7 +26,7 @@ def behind(make_store, relay):
     """Return a function that makes a store behind the relay, which has been used once."""
 
     def make(**options):
-        usual = {"retry_attempts": 4, "operation_timeout": 4, "s3_store_server": "ceph-rgw"}
+        usual = {"retry_attempts": 4, "operation_timeout": 15, "s3_store_server": "ceph-rgw"}
         store = make_store(s3_store_host=f"https://127.0.0.1:{relay.port}", **{**usual, **options})
         assert store.probe().status.value == "up"
         return store
@@ -123,7 +123,7 @@ def test_a_source_that_fails(store, bucket):
 
 def test_a_server_that_is_silent(behind, relay, bucket):
     """A request is given up after its time; so is clearing away, and a sweep finds what stayed."""
-    store = behind(retry_attempts=1, operation_timeout=1)
+    store = behind(retry_attempts=1, operation_timeout=4, probe_timeout=8)
     began = time.monotonic()
 
     def source():
@@ -136,7 +136,7 @@ def test_a_server_that_is_silent(behind, relay, bucket):
     with pytest.raises(errors.OperationTimeout):
         store.stat(f"{store.prefix()}it")
     assert store.probe().status.value == "down"
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 100
     relay.set(stall=False)
     assert len(bucket.uploads()) == 1
     assert len(store.sweep(older_than=0).removed) >= 1
@@ -147,7 +147,7 @@ def test_a_server_that_is_silent(behind, relay, bucket):
 def test_reading_from_a_silent_server(behind, relay, bucket):
     """The reader gets an error after the time that a request may take."""
     bucket.put("it", payload(LARGE))
-    store = behind(retry_attempts=1, operation_timeout=1, retry_deadline=1)
+    store = behind(retry_attempts=1, operation_timeout=4, retry_deadline=1)
     with store.open(f"{store.prefix()}it") as reader:
         reader.read(1000)
         relay.set(stall=True)

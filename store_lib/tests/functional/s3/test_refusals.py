@@ -159,7 +159,9 @@ def test_kinds_of_servers_are_recognised(rgw, moto, make_stores):
     """By their answers."""
     for server in (rgw, moto):
         with server.bucket() as bucket:
-            store = make_stores(f"[DEFAULT]\nenabled_backends = it:s3\n{server.section('it', bucket.name)}")["it"]
+            store = make_stores(f"[DEFAULT]\nenabled_backends = it:s3\n{server.section('it', bucket.name, **USUAL)}")[
+                "it"
+            ]
             assert store.probe().details["server"] == server.kind
 
 
