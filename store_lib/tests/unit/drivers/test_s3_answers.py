@@ -3,13 +3,12 @@
 import pickle
 
 import pytest
+from botocore import exceptions
 
 from store_lib import errors
 from store_lib.drivers._s3_errors import translate
 from store_lib.drivers._s3_servers import SERVERS, recognise
 from store_lib.errors import Outcome
-
-exceptions = pytest.importorskip("botocore.exceptions", reason="not offered: boto3 is not installed")
 
 
 def answer(code, status):

@@ -4,8 +4,6 @@ import pytest
 
 from store_lib.drivers._s3_client import Connection
 
-pytest.importorskip("botocore", reason="not offered: boto3 is not installed")
-
 
 @pytest.fixture
 def make(make_stores, monkeypatch):
