@@ -58,7 +58,9 @@ def test_only_allowed_networks():
         assert guard.why_not(address) == "it lies in no network of http_store_allowed_networks"
 
 
-@pytest.mark.parametrize("host", ["10.1.2.3", "10.66051", "0xa010203", "012.1.2.3", "167838211", "[fd00::1]", "127.1", "10.1.2.3."])
+@pytest.mark.parametrize(
+    "host", ["10.1.2.3", "10.66051", "0xa010203", "012.1.2.3", "167838211", "[fd00::1]", "127.1", "10.1.2.3."]
+)
 def test_written_addresses(host):
     """Resolvers take many forms for an address."""
     with pytest.raises(errors.ForeignLocation, match="denied"):
