@@ -3,6 +3,7 @@
 import functools
 import http.server
 import threading
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,8 @@ def test_credentials_are_refused_and_not_shown(stores, uri):
 
 
 def test_malformed(stores):
-    for uri in ("nonsense", "s3://host", "https://", None, 7):
+    malformed: list[Any] = ["nonsense", "s3://host", "https://", None, 7]
+    for uri in malformed:
         with pytest.raises(errors.BadLocation):
             validate_location(stores, uri)
 
@@ -112,7 +114,7 @@ def test_a_url_is_looked_at(make_stores, tmp_path):
 
 
 def test_old_locations_with_credentials_are_listed_with_their_clean_form():
-    given = [
+    given: list[Any] = [
         "file:///images/a",
         "s3+https://AK:SECRET@host/b/k",
         Location("swift+https://p%3Au:SECRET@auth/v3/c/o", "obj"),

@@ -54,9 +54,8 @@ def test_unmounted_behind_the_back_nothing_lands_in_the_directory_below(make_sha
     (point,) = mounted()
     if when == "before":
         unmount(point)
-        source = b"y"
-    else:
-        source = Slow(support.payload(16 * MIB), lambda: unmount(point))
+    act = (lambda: None) if when == "before" else lambda: unmount(point)
+    source = Slow(support.payload(16 * MIB), act)
     watch(lambda: store.add("image-2", source), TIMEOUT + SLACK, errors.StoreUnavailable)
     assert os.listdir(point) == []
     assert share.names == ["image-1"]
