@@ -286,6 +286,8 @@ USUAL = {
 @pytest.fixture
 def bucket(rgw):
     """Return the view of a bucket that only this test has."""
+    if not listening(rgw.port):  # a test that ends it failed half-way
+        rgw.start()
     with rgw.bucket() as view:
         yield view
 
