@@ -110,7 +110,7 @@ def create_text(directory: int, name: str, text: str) -> None:
 
     :raises FileExistsError: it is there.
     """
-    hidden = f"{name}.{os.getpid()}"
+    hidden = f"{name}.{os.urandom(8).hex()}"  # one that is taken must be the final name
     file = create_hidden(directory, hidden, 0o644)
     try:
         write(file, memoryview(text.encode()), 0)
