@@ -1,0 +1,114 @@
+"""Cinder's configuration file, as a text."""
+
+from __future__ import annotations
+
+import pathlib
+
+#: Backend -> pool of Ceph's.
+POOLS = {"rbd1": "volumes", "rbd2": "volumes2"}
+SHARES = ("nfs1", "nfs2")
+BACKENDS = (*POOLS, *SHARES)
+CEPH_USER = "cinder"
+
+
+def _rbd(folder: pathlib.Path, name: str) -> str:
+    return f"""[{name}]
+volume_driver = cinder.volume.drivers.rbd.RBDDriver
+volume_backend_name = {name}
+rbd_pool = {POOLS[name]}
+rbd_user = {CEPH_USER}
+rbd_ceph_conf = {folder}/ceph/ceph.conf
+rbd_secret_uuid = 00000000-0000-0000-0000-000000000001
+# Clients look for the key ring at /etc/ceph/CLUSTER.client.USER.keyring: this leads them into the folder.
+rbd_cluster_name = ../..{folder}/ceph/ceph
+rbd_flatten_volume_from_snapshot = false
+rbd_exclusive_cinder_pool = true
+rados_connect_timeout = 20
+# How long a volume that is in use is tried to be deleted: 1, 2 and 4 seconds between.
+rados_connection_retries = 3
+rados_connection_interval = 1
+"""
+
+
+def _nfs(folder: pathlib.Path, name: str) -> str:
+    return f"""[{name}]
+volume_driver = cinder.volume.drivers.nfs.NfsDriver
+volume_backend_name = {name}
+nas_host = 127.0.0.1
+nas_share_path = {folder}/{name}
+nfs_mount_point_base = {folder}/mnt
+nas_secure_file_operations = false
+nas_secure_file_permissions = false
+nfs_snapshot_support = true
+"""
+
+
+def cinder_conf(folder: pathlib.Path, venv: pathlib.Path, port: int, keystone: str) -> str:
+    """Return cinder.conf.
+
+    :param port: where the API listens.
+    :param keystone: address of Keystone, without a path.
+    """
+    etc = folder / "etc"
+    helper = f"helper_command = {venv}/bin/privsep-helper --config-file {etc}/cinder.conf"
+    backends = [_rbd(folder, name) for name in POOLS] + [_nfs(folder, name) for name in SHARES]
+    return f"""[DEFAULT]
+auth_strategy = keystone
+transport_url = fake:/
+host = tests
+my_ip = 127.0.0.1
+state_path = {folder}/lib
+image_conversion_dir = {folder}/lib/conversion
+osapi_volume_listen = 127.0.0.1
+osapi_volume_listen_port = {port}
+osapi_volume_workers = 1
+api_paste_config = {etc}/api-paste.ini
+resource_query_filters_file = {etc}/resource_filters.json
+rootwrap_config = {etc}/rootwrap.conf
+log_file = {folder}/log/cinder.log
+enabled_backends = {",".join(BACKENDS)}
+default_volume_type = {BACKENDS[0]}
+quota_volumes = -1
+quota_snapshots = -1
+quota_gigabytes = -1
+volume_clear = none
+rpc_response_timeout = 60
+migration_create_volume_timeout_secs = 60
+# The scheduler knows of the backends at once, and of their room soon.
+periodic_interval = 5
+periodic_fuzzy_delay = 0
+backend_stats_polling_interval = 10
+report_interval = 5
+service_down_time = 60
+
+[database]
+connection = sqlite:///{folder}/lib/cinder.sqlite
+
+[oslo_concurrency]
+lock_path = {folder}/lib/lock
+
+[coordination]
+backend_url = file://{folder}/lib/coordination
+
+[oslo_messaging_notifications]
+driver = noop
+
+[keystone_authtoken]
+www_authenticate_uri = {keystone}/v3
+auth_url = {keystone}/v3
+auth_type = password
+username = cinder
+password = cinder-pw
+project_name = service
+user_domain_id = default
+project_domain_id = default
+service_token_roles_required = true
+
+[privsep]
+{helper}
+[cinder_sys_admin]
+{helper}
+[privsep_osbrick]
+{helper}
+
+{"".join(backends)}"""

@@ -1,0 +1,89 @@
+"""Cinder's API, scheduler and one volume service a backend, all in this process.
+
+usage: servers.py --config-file CINDER.CONF
+
+They are Cinder's own in every part.  Its programs would make one process of each, which need a message broker and a
+database server; in one process the in-memory transport and SQLite will do.
+"""
+
+from cinder import monkey_patch
+
+monkey_patch.patch()  # before anything else is imported
+
+import logging as standard_logging  # noqa: E402
+import shlex  # noqa: E402
+import sys  # noqa: E402
+
+import os_brick  # noqa: E402
+from cinder import coordination, i18n, objects, rpc, service, utils, version  # noqa: E402
+from cinder.common import config, constants  # noqa: E402
+from oslo_config import cfg  # noqa: E402
+from oslo_log import log  # noqa: E402
+from oslo_messaging._drivers import impl_fake  # noqa: E402
+from oslo_privsep import priv_context  # noqa: E402
+from oslo_serialization import jsonutils  # noqa: E402
+from oslo_service import service as launching  # noqa: E402
+
+CONF = cfg.CONF
+
+
+class Service(service.Service):
+    """A service that is not alone: Cinder keeps the id whose heartbeat is written once for the class."""
+
+    def report_state(self) -> None:
+        """Write the heartbeat of this one."""
+        service.Service.service_id = self.origin_service_id
+        super().report_state()
+
+
+def on_the_wire(value):
+    """Return what arrives at the other end of a real transport: a copy, made of plain values."""
+    return jsonutils.loads(jsonutils.dumps(value))
+
+
+class Exchange(impl_fake.FakeExchange):
+    """The in-memory transport hands over the very objects, which the receiver may then change."""
+
+    def deliver_message(self, topic, ctxt, message, *args, **more):
+        """Pass a message on as a copy."""
+        super().deliver_message(topic, on_the_wire(ctxt), on_the_wire(message), *args, **more)
+
+
+def copy_replies() -> None:
+    """Have answers copied as well."""
+    reply = impl_fake.FakeIncomingMessage.reply
+
+    def copied(self, answer=None, failure=None):
+        reply(self, on_the_wire(answer), failure)
+
+    impl_fake.FakeIncomingMessage.reply = copied
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    impl_fake.FakeExchange = Exchange
+    copy_replies()
+    i18n.enable_lazy()
+    objects.register_all()
+    CONF(sys.argv[1:], project="cinder", version=version.version_string())
+    config.set_middleware_defaults()
+    log.setup(CONF, "cinder")
+    standard_logging.captureWarnings(True)
+    priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
+    os_brick.setup(CONF)
+    coordination.COORDINATOR.start()
+    rpc.init(CONF)
+
+    launcher = launching.ServiceLauncher(CONF, restart_method="mutate")
+    launcher.launch_service(Service.create(binary=constants.SCHEDULER_BINARY))
+    for backend in CONF.enabled_backends:
+        made = Service.create(
+            host=f"{CONF.host}@{backend}", service_name=backend, binary=constants.VOLUME_BINARY, coordination=False
+        )
+        launcher.launch_service(made)
+    launcher.launch_service(service.WSGIService("osapi_volume"))
+    launcher.wait()
+
+
+if __name__ == "__main__":
+    main()
