@@ -35,7 +35,8 @@ test-long: setup
 BENCH_PACKAGES = xfsprogs ceph-mon ceph-mgr ceph-osd ceph-common radosgw python3-rados python3-rbd openssl
 bench:
 	@VENV=.venv-bench tools/setup bench http
-	@if [ -z "$(filter file-% import start-% http-%,$(CASE))" ]; then tools/apt-install $(BENCH_PACKAGES); fi
+	@if [ -z "$(filter file-% import start-% http-% swift-%,$(CASE))" ]; then tools/apt-install $(BENCH_PACKAGES); fi
+	@if [ -z "$(CASE)" ] || [ -n "$(filter rbd-%,$(CASE))" ]; then tools/ceph-bindings .venv-bench/bin/python; fi
 	@.venv-bench/bin/python -m benchmarks $(CASE)
 
 docs:

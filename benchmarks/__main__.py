@@ -1,4 +1,4 @@
-"""``python -m benchmarks [CASE...] [--rounds N] [--out DIR]``: run cases and tell how store_lib compares.
+"""``python -m benchmarks [CASE...] [--rounds N] [--scale N] [--out DIR]``: run cases and tell how store_lib compares.
 
 Each side of each round is a process of its own, in turn, on the same input.  Prints a table and writes
 ``benchmark.json`` and, where matplotlib is installed, ``benchmark.png``.
@@ -20,11 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import copy_cases, file_cases, http_cases, s3_cases
+from benchmarks import copy_cases, file_cases, http_cases, rbd_cases, s3_cases
 from benchmarks.case import Case, Target
-from benchmarks.measure import MIB, tell
+from benchmarks.measure import MIB, SCALE, tell
 
-CASES: list[Case] = [*file_cases.CASES, *copy_cases.CASES, *http_cases.CASES, *s3_cases.CASES]
+CASES: list[Case] = [
+    *file_cases.CASES,
+    *copy_cases.CASES,
+    *http_cases.CASES,
+    *s3_cases.CASES,
+    *rbd_cases.CASES,
+]
 
 
 def main() -> int:
@@ -32,12 +38,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("case", nargs="*", help="cases to run, all when none is named: " + ", ".join(_names()))
     parser.add_argument("--rounds", type=int, help="runs of each side instead of the case's own number")
+    parser.add_argument("--scale", type=int, default=1, help="take images N times smaller, to see that a case runs")
     parser.add_argument("--out", default=".bench", type=Path, help="folder of the results")
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.case) - set(_names())
     if unknown:
         parser.error(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(_names())}")
+    if options.scale > 1:  # the sides read it, each in its process
+        os.environ[SCALE] = str(options.scale)
     chosen = [case for case in CASES if not options.case or case.name in options.case]
     if options.one:
         tell(chosen[0].run(options.one[0], Path(options.one[1])))
@@ -88,12 +97,14 @@ def _compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
             runs[name].append(_run(case, name, folder))
     median = {name: statistics.median(run["seconds"] for run in each) for name, each in runs.items()}
     memory = {name: max(run["memory"] for run in each) for name, each in runs.items()}
+    processor = {name: statistics.median(run["processor"] for run in each) for name, each in runs.items()}
     row = {
         "case": case.name,
         "title": case.title,
         "size": runs["store_lib"][0]["size"],
         "seconds": median,
         "memory_mib": memory,
+        "processor_seconds": processor,
         "against": next(name for name in case.sides if name != "store_lib"),
         "ratio": {name: median[name] / median["store_lib"] for name in case.sides if name != "store_lib"},
         "runs": runs,
@@ -125,7 +136,8 @@ def _line(row: dict[str, Any]) -> str:
     for name, seconds in row["seconds"].items():
         speed = f"{row['size'] / seconds / MIB:8.0f} MiB/s" if row["size"] else f"{seconds * 1000:8.2f} ms   "
         ratio = f"  store_lib is {row['ratio'][name]:5.2f} times as fast" if name in row["ratio"] else ""
-        lines.append(f"  {name:15} {speed}  peak memory +{row['memory_mib'][name]:6.1f} MiB{ratio}")
+        spent = f"processor {row['processor_seconds'][name]:6.2f} s"
+        lines.append(f"  {name:15} {speed}  peak memory +{row['memory_mib'][name]:6.1f} MiB  {spent}{ratio}")
     for target in row["targets"]:
         lines.append(f"  {'met   ' if target['met'] else 'MISSED'} {target['asked']}: {target['found']}")
     return "\n".join(lines)
@@ -137,6 +149,7 @@ def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "processors": os.cpu_count(),
+        "scale": int(os.environ.get(SCALE, "1")),
         "cases": rows,
     }
     (out / "benchmark.json").write_text(json.dumps(told, indent=1) + "\n")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.case import Case, Target
-from benchmarks.file_cases import GIB, made_input
-from benchmarks.measure import Result, measured
+from benchmarks.file_cases import made_input
+from benchmarks.measure import GIB, MIB, Result, measured
 
 __all__ = ["CASES"]
 
@@ -65,7 +65,7 @@ def _xfs(folder: Path) -> Iterator[Path]:
     image, point = folder / "xfs.img", folder / "xfs"
     point.mkdir()
     with open(image, "wb") as file:
-        file.truncate(4 * GIB)
+        file.truncate(max(4 * GIB, 512 * MIB))
     subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)
     subprocess.run(["mount", "-o", "loop", str(image), str(point)], check=True)
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Target
-from benchmarks.file_cases import GIB, made_input
-from benchmarks.measure import Result, measured
+from benchmarks.file_cases import made_input
+from benchmarks.measure import GIB, Result, measured
 from benchmarks.sides import side
 
 __all__ = ["CASES"]

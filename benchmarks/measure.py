@@ -9,18 +9,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-__all__ = ["RandomStream", "Result", "measured", "rss_mib", "tell"]
+__all__ = ["GIB", "MIB", "SCALE", "RandomStream", "Result", "measured", "rss_mib", "tell"]
 
+#: Name of the environment variable by which ``--scale`` reaches the processes of the sides.
+SCALE = "STORE_LIB_BENCH_SCALE"
 MIB = 1024 * 1024
+#: What the cases count their sizes in: a GiB, unless they are to be quick.
+GIB = 1024 * MIB // int(os.environ.get(SCALE, "1"))
 
 
 @dataclasses.dataclass
 class Result:
-    """One run: seconds, bytes moved (0: a latency), and memory beyond the idle process in MiB."""
+    """One run: seconds, bytes moved (0: a latency), and memory beyond the idle process in MiB.
+
+    :param processor: seconds that processors spent on this process and on the commands that it ran.
+    """
 
     seconds: float
     size: int
     memory: float
+    processor: float = 0.0
 
 
 def _status(name: str) -> float:
@@ -41,9 +49,10 @@ def measured(work: Callable[[], int]) -> Result:
     idle = rss_mib()
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # the peak counts from here on
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), sum(os.times()[:4])
     size = work()
-    return Result(time.perf_counter() - began, size, max(0.0, _status("VmHWM") - idle))
+    seconds = time.perf_counter() - began
+    return Result(seconds, size, max(0.0, _status("VmHWM") - idle), sum(os.times()[:4]) - spent)
 
 
 def tell(result: Result) -> None:
