@@ -33,6 +33,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_runtest_logstart(nodeid):
+    """Note which test begins, for who has to end a run that hangs: it leaves no report."""
+    if journal := os.environ.get("STORE_LIB_TESTS_JOURNAL"):
+        with open(journal, "a", encoding="utf-8") as file:
+            file.write(f"{nodeid}\n")
+
+
 @pytest.fixture
 def no_leaks():
     """Count threads, descriptors and child processes before the test and after it: nothing may be left."""
