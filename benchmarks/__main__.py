@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import copy_cases, file_cases, http_cases, rbd_cases, s3_cases
+from benchmarks import copy_cases, file_cases, http_cases, rbd_cases, s3_cases, swift_cases
 from benchmarks.case import Case, Target
 from benchmarks.measure import MIB, SCALE, tell
 
@@ -30,6 +30,7 @@ CASES: list[Case] = [
     *http_cases.CASES,
     *s3_cases.CASES,
     *rbd_cases.CASES,
+    *swift_cases.CASES,
 ]
 
 

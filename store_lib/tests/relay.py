@@ -15,6 +15,8 @@ import asyncio
 import contextlib
 import json
 import re
+import select
+import signal
 import ssl
 import subprocess
 import sys
@@ -24,10 +26,16 @@ from typing import Any
 __all__ = ["Relay"]
 
 _CHUNK = 256 * 1024
+#: Seconds for the relay to start or to answer, on a busy machine.
+_PATIENCE = 60.0
+#: How a relay behaves that was told nothing.
+_PLAIN = {"rate": None, "cut_down": None, "cut_up": None, "stall": False, "refuse": False}
 
 
 class Relay:
     """A relay from a free port of 127.0.0.1 to another port of it.
+
+    Its process, `pid`, lets everything pass again when it gets the signal USR1.
 
     :param target: port of the server.
     :param cert: file of a certificate chain: the relay speaks TLS to its clients; with `key`, the file of its key.
@@ -39,7 +47,8 @@ class Relay:
         command += ["--cert", str(cert), "--key", str(key)] if cert else []
         process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._process = process
-        self.port = int(self._process.stdout.readline())
+        self.pid = process.pid
+        self.port = int(self._answer())
         if behaviour:
             self.set(**behaviour)
 
@@ -51,6 +60,7 @@ class Relay:
         :param cut_up: likewise for bytes of requests.
         :param stall: True: nothing passes any more; connections are taken all the same.
         :param refuse: True: connections are reset at once.
+        :param delay: seconds that each request waits before it is passed on; with `http`.
         :param http: True: requests of connections made from now on are looked at for rules, even while there is none.
         """
         return self._ask({"set": behaviour})
@@ -72,7 +82,12 @@ class Relay:
     def _ask(self, question):
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        return json.loads(self._answer())
+
+    def _answer(self):
+        ready = select.select([self._process.stdout], [], [], _PATIENCE)[0]
+        assert ready, f"the relay did not answer within {_PATIENCE:g} s"
+        return self._process.stdout.readline()
 
     def close(self):
         """End it and every connection."""
@@ -96,6 +111,7 @@ class _State:
 
     def __init__(self):
         self.rate = self.cut_down = self.cut_up = None
+        self.delay = 0.0
         self.stall = self.refuse = False
         self.generation = 0
         self.rules = []
@@ -196,6 +212,7 @@ class _Connection:
                 raise EOFError
             if action == "lose":
                 self._lose.set()
+            await asyncio.sleep(self._state.delay)
             await self._pump(_Once(head), server, "cut_up", len(head))
             if found and int(found[1]):
                 await self._pump(reader, server, "cut_up", int(found[1]))
@@ -260,6 +277,7 @@ async def _main(args):
         with contextlib.suppress(asyncio.CancelledError):  # it ends with the relay
             await _Connection(state, reader, writer, args.target).run()
 
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, state.change, _PLAIN)
     server = await asyncio.start_server(serve, "127.0.0.1", args.listen, ssl=context, limit=_CHUNK)
     print(server.sockets[0].getsockname()[1], flush=True)
     await (_control(state) if args.control else asyncio.Event().wait())
