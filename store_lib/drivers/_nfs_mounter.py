@@ -19,11 +19,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from store_lib import errors
 
-__all__ = ["Mounter"]
+__all__ = ["Mounter", "perform", "told"]
 
 #: Seconds after a failure in which nobody tries again: each try waits for a server that may be dead.
 _PAUSE = 5.0
@@ -83,14 +84,19 @@ class Mounter:
 def _main() -> None:
     job = json.load(sys.stdin)
     try:
-        _serve(job)
+        perform(job)
         problem = None
     except Exception as error:
-        problem = _told(error)
+        problem = told(error)
     json.dump({"error": problem}, sys.stdout)
 
 
-def _serve(job: dict[str, Any]) -> None:
+def perform(job: Mapping[str, Any]) -> None:
+    """Mount or unmount a share in this process.
+
+    :param job: as the module tells, with ``timeout`` in seconds; ``action`` may be ``release`` as well, which unmounts
+        what nobody uses.
+    """
     from os_brick.remotefs import remotefs
 
     execute = _executor(job["root_helper"], job["timeout"])
@@ -101,6 +107,9 @@ def _serve(job: dict[str, Any]) -> None:
         def get_mount_point(self, device_name: str) -> str:
             return str(job["point"])
 
+    if job["action"] == "release":
+        execute("umount", job["point"], run_as_root=True)
+        return
     if job["action"] == "unmount":
         # Lazily and by force: what is stale or hangs lets go no other way; who still has it open keeps that.
         execute("umount", "-f", "-l", job["point"], run_as_root=True)
@@ -132,7 +141,7 @@ def _executor(root_helper: str, timeout: float) -> Any:
     return execute
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """Return what mount said, without the commands around it."""
     text = str(getattr(error, "stderr", "") or error).strip().replace("\\n", "\n")
     lines = [line.strip(" '\"") for line in text.splitlines() if "mount" in line and "Command:" not in line]

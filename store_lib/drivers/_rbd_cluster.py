@@ -24,7 +24,7 @@ from store_lib.drivers._rbd_values import ceph_error, is_ceph
 from store_lib.interface import Runtime
 from store_lib.settings import StoreSettings
 
-__all__ = ["Cluster", "Pool"]
+__all__ = ["Cluster", "Pool", "bounds"]
 
 #: Seconds for which a connection that failed is not tried again: who waited meanwhile need not wait once more each.
 _REFUSED = 1.0
@@ -255,6 +255,14 @@ def _limits(settings: StoreSettings) -> dict[str, str]:
         # A quarter: closing the image of a request that was cut off takes up to three more, and that ends in time.
         request = (base.operation_timeout or 0) / 4
         connect = min(base.connect_timeout, base.operation_timeout or base.connect_timeout)
+    return bounds(connect, request)
+
+
+def bounds(connect: float, request: float) -> dict[str, str]:
+    """Return the options of a connection that does not wait for ever.
+
+    :param connect: seconds, 0 for librados' own figure; `request` likewise, for one request.
+    """
     seconds = math.ceil(request)
     limits = {
         "rados_osd_op_timeout": str(seconds),

@@ -16,7 +16,7 @@ from store_lib.drivers._rbd_handle import Handle
 from store_lib.drivers._rbd_values import REQUEST, SNAPSHOT, RbdAddress, ceph_error, is_ceph
 from store_lib.interface import Download, Extent, Limits, ObjectInfo
 
-__all__ = ["OpenImage", "RbdDownload", "find_image", "image_info", "missing", "open_image", "write"]
+__all__ = ["OpenImage", "RbdDownload", "Requests", "find_image", "image_info", "missing", "open_image", "write"]
 
 #: Zeroes that stand for a hole.
 _ZEROES = bytes(REQUEST)

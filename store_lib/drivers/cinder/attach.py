@@ -1,0 +1,264 @@
+"""Attaching volumes: the cycle with Cinder, conflicts with others, readers that share, what the dead have left."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from store_lib import errors
+from store_lib.drivers.cinder.api import Api, Deadline, Refused, Volume
+from store_lib.drivers.cinder.base import Connector, Device, connector_of
+from store_lib.drivers.cinder.host import Host
+from store_lib.drivers.cinder.notes import Note, Notes
+from store_lib.interface import Context
+
+__all__ = ["Attached", "Attacher", "Readers"]
+
+LOG = logging.getLogger(__name__)
+
+#: Statuses in which a volume may be free in a while.
+_OCCUPIED = {
+    *("creating", "reserved", "attaching", "detaching", "in-use", "extending", "maintenance", "backing-up"),
+    *("restoring-backup", "retyping", "uploading", "downloading", "awaiting-transfer"),
+}
+
+
+class Attached:
+    """A volume that is attached to this host, or on its way there.
+
+    :param note: of this attachment.
+    """
+
+    connector: Connector
+    device: Device
+
+    def __init__(self, attacher: Attacher, api: Api, volume: Volume, note: Note) -> None:
+        self._attacher = attacher
+        self._api = api
+        self._volume = volume
+        self._note = note
+        self._lock = threading.Lock()
+        self._connection: Mapping[str, Any] = {}
+        self._reached = self._ended = False
+
+    def attach(self) -> None:
+        """Bring the volume here and open it."""
+        host, notes = self._attacher.host, self._attacher.notes
+        notes.write(self._note)
+        self._connection = self._api.export(self._note.attachment, host.properties())
+        self.connector = connector_of(host, str(self._connection["driver_volume_type"]))
+        self._note = dataclasses.replace(self._note, protocol=self.connector.protocol)
+        notes.write(self._note)
+        with self._held():
+            self._reached = True
+            self.device = self.connector.attach(self._connection, self._note.writable)
+        self._note = dataclasses.replace(self._note, info=self.device.info)
+        notes.write(self._note)
+        self._api.complete(self._note.attachment)
+
+    def recall(self, connection: Mapping[str, Any]) -> None:
+        """Take over what a dead process had attached, for detaching it."""
+        self._connection = connection
+        self.connector = connector_of(self._attacher.host, self._note.protocol)
+        self._reached = True
+
+    def grow(self, size: int) -> None:
+        """Have this host see that the volume has grown to `size` bytes."""
+        self.connector.grow(self._connection, self.device, size)
+
+    def detach(self) -> None:
+        """Close and detach it, whatever came of attaching it; harmless when repeated.
+
+        :raises Exception: a step failed, of those that were all tried; another call tries what failed once more.
+        """
+        problems: list[Exception] = []
+
+        def attempt(step: Callable[[], Any]) -> None:
+            try:
+                step()
+            except Exception as error:
+                problems.append(error)
+
+        with self._lock:
+            if self._ended:
+                return
+            if hasattr(self, "device"):
+                attempt(self.device.close)
+            attempt(self._let_go)
+            if not problems:
+                attempt(lambda: self._attacher.notes.remove(self._note.attachment))
+            self._ended = not problems
+        if problems:
+            LOG.warning("volume %s could not be detached cleanly: %s", self._volume.id, str(problems[0]))
+            raise problems[0]
+
+    def _let_go(self) -> None:
+        """Disconnect this host from the volume, if nobody else on it uses it, and end the attachment in any case."""
+        with contextlib.ExitStack() as after:
+            if self._reached:
+                after.enter_context(self._held())
+            after.callback(_several, lambda: self._api.release(self._note.attachment))
+            if self._reached and not self._others():
+                self.connector.detach(self._connection, self._note.info, not self._note.dead)
+                self._reached = False
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the volume's device, where the attachments of this host share one."""
+        if not self.connector.SHARED:
+            yield
+            return
+        with self._attacher.host.locked(f"volume-{self._volume.id}"):
+            yield
+
+    def _others(self) -> bool:
+        """Whether another attachment of this host uses the device as well."""
+        if not (self.connector.SHARED and self._volume.multiattach):
+            return False
+        here = self._attacher.host.properties()["host"]
+        return any(
+            each.id != self._note.attachment
+            and (each.to_dict().get("connection_info") or {}).get("attached_host", here) == here
+            for each in self._api.attachments(self._volume.id)
+        )
+
+
+class Attacher:
+    """Attaches volumes to this host for one store.  Safe for threads."""
+
+    def __init__(self, store: str, host: Host) -> None:
+        self._store = store
+        self.host = host
+        self.notes = Notes(host)
+
+    def attach(self, api: Api, volume: Volume, writable: bool, ctx: Context) -> Attached:
+        """Attach a volume and open it, waiting for others that have it attached.
+
+        :raises Busy: they have it for longer than is waited.
+        """
+        deadline = Deadline(ctx, self.host.patience)
+        self.host.properties()  # what they cost is not to be spent while the volume is reserved
+        attachment = self._reserve(api, volume, writable, deadline)
+        note = Note(attachment, volume.id, self._store, "", ctx.owner.encode(), {}, writable)
+        attached = Attached(self, api, volume, note)
+        try:
+            attached.attach()
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to tell; this one is logged
+                attached.detach()
+            raise
+        LOG.debug("volume %s is attached by %s", volume.id, attached.connector.protocol)
+        return attached
+
+    def _reserve(self, api: Api, volume: Volume, writable: bool, deadline: Deadline) -> str:
+        while True:
+            try:
+                return api.reserve(volume.id, writable)
+            except Refused as error:
+                now = api.volume(volume.id)
+                if now.status not in _OCCUPIED | {"available"}:
+                    raise api.problem(now) from error
+                if deadline.over:
+                    raise errors.Busy(
+                        f"volume {volume.id} is {now.status} for longer than {deadline.seconds:g} s; a volume type "
+                        "with multiattach lets several hosts read an image at once"
+                    ) from error
+            if not self.bury(api, volume.id):
+                deadline.pause()
+
+    @staticmethod
+    def _volume(api: Api, volume_id: str) -> Volume | None:
+        try:
+            return api.volume(volume_id)
+        except errors.NotFound:
+            return None
+
+    # -- what the dead have left --------------------------------------------------------------------------------------
+
+    def bury(self, api: Api, volume_id: str) -> bool:
+        """Detach what dead processes of this host have left of a volume; return whether there was something."""
+        found = [note for note in self.notes.all() if note.volume == volume_id and note.dead]
+        for note in found:
+            self.end(api, note)
+        return bool(found)
+
+    def end(self, api: Api, note: Note) -> None:
+        """Detach what a dead process has left."""
+        with self.host.locked(f"attachment-{note.attachment}"):
+            if all(each.attachment != note.attachment or not each.dead for each in self.notes.all()):
+                return  # another process was faster
+            volume = self._volume(api, note.volume)
+            connection = api.connection(note.attachment) if volume is not None else None
+            if volume is not None and connection and note.protocol:
+                attached = Attached(self, api, volume, note)
+                attached.recall(connection)
+                attached.detach()
+            else:
+                api.release(note.attachment)
+                self.notes.remove(note.attachment)
+        LOG.info("volume %s, which a dead process had attached, was detached", note.volume)
+
+
+def _several(step: Callable[[], None]) -> None:
+    """Do a step that must not be left undone: again at once where it failed for a passing reason."""
+    for left in (2, 1, 0):
+        try:
+            step()
+            return
+        except errors.StoreLibError as error:
+            if not (left and error.transient):
+                raise
+
+
+@dataclasses.dataclass
+class _Shared:
+    attached: Attached | None = None
+    users: int = 0
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+class Readers:
+    """Volumes that this process reads: each is attached once, for all who read it at the same time."""
+
+    def __init__(self) -> None:
+        self._volumes: dict[str, _Shared] = {}
+        self._lock = threading.Lock()
+
+    def enter(self, volume_id: str, attach: Callable[[], Attached]) -> Attached:
+        """Return the volume attached for reading; `leave` must follow."""
+        with self._lock:
+            shared = self._volumes.setdefault(volume_id, _Shared())
+            shared.users += 1
+        try:
+            with shared.lock:  # the second waits for the first
+                if shared.attached is None:
+                    shared.attached = attach()
+                return shared.attached
+        except BaseException:
+            self._count_out(volume_id, shared)
+            raise
+
+    def leave(self, volume_id: str) -> None:
+        """Undo one `enter`; the last one detaches."""
+        with self._lock:
+            shared = self._volumes[volume_id]
+        attached = self._count_out(volume_id, shared)
+        if attached is not None:
+            attached.detach()
+
+    def _count_out(self, volume_id: str, shared: _Shared) -> Attached | None:
+        with self._lock:
+            shared.users -= 1
+            if shared.users:
+                return None
+            self._volumes.pop(volume_id, None)
+            attached, shared.attached = shared.attached, None
+            return attached
+
+    def reads(self, volume_id: str) -> bool:
+        """Whether the volume is being read."""
+        return volume_id in self._volumes
