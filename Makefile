@@ -32,7 +32,7 @@ test-long: setup
 	@$(BIN)/python tools/run-tests --long
 
 # An environment of its own: the peer must not be there when the tests run.
-BENCH_PACKAGES = xfsprogs ceph-mon ceph-mgr ceph-osd ceph-common radosgw python3-rados python3-rbd openssl
+BENCH_PACKAGES = xfsprogs ceph-mon ceph-mgr ceph-osd ceph-common radosgw python3-rados python3-rbd openssl rclone
 bench:
 	@VENV=.venv-bench tools/setup bench http
 	@if [ -z "$(filter file-% import start-% http-% swift-%,$(CASE))" ]; then tools/apt-install $(BENCH_PACKAGES); fi

@@ -1,137 +1,38 @@
 """The S3 store on Ceph's gateway over TLS, which `tools/services/rgw` starts in .services/rgw and which stays there.
 
 ``bare`` is loopback, where two processors are the limit; ``30 MiB/s`` is a relay that lets no connection go faster.
-Of boto3, whose own transfers compute no digest, the fastest way is taken: eight parts of 8 MiB at once.
+The sides of `benchmarks.s3_sides.PLAIN` compute no digests of the image.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Target
 from benchmarks.file_cases import made_input
-from benchmarks.measure import MIB, RandomStream, Result, measured
-from benchmarks.sides import Ours, Peer, configured, side
+from benchmarks.measure import GIB, MIB, RandomStream, Result, measured
+from benchmarks.s3_sides import BUCKET, PLAIN, Gateway
+from benchmarks.sides import configured
 
 __all__ = ["CASES"]
 
-GIB = 1024 * MIB
-TOP = Path(__file__).resolve().parent.parent
-SERVICE = TOP / ".services/rgw"
-BUCKET = "bench"
 _BOTH = ["md5", "sha512"]
 _THROTTLED = 30 * MIB
-
-
-def _environment() -> dict[str, str]:
-    """Start the gateway if it does not run, and return what it says of itself."""
-    subprocess.run([TOP / "tools/services/rgw", "start", SERVICE], check=True, stdout=subprocess.DEVNULL)
-    return dict(line.split("=", 1) for line in (SERVICE / "env").read_text().splitlines())
-
-
-class Gateway:
-    """The gateway as one run speaks to it.
-
-    :param rate: bytes a second on each connection, None for no limit.
-    """
-
-    def __init__(self, rate: int | None) -> None:
-        from store_lib.tests.relay import Relay
-
-        self.env = _environment()
-        self._relay = None
-        self.endpoint = self.env["S3_TLS_ENDPOINT"]
-        if rate is not None:
-            self._relay = Relay(int(self.endpoint.rpartition(":")[2]), rate=rate)  # TLS passes through
-            self.endpoint = f"https://127.0.0.1:{self._relay.port}"
-        with contextlib.suppress(Exception):  # it is there already
-            self.client().create_bucket(Bucket=BUCKET)
-
-    def client(self) -> Any:
-        """Return a client of the SDK."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            verify=self.env["S3_CA"],
-            aws_access_key_id=self.env["S3_ACCESS_KEY"],
-            aws_secret_access_key=self.env["S3_SECRET_KEY"],
-            config=Config(
-                s3={"addressing_style": "path", "payload_signing_enabled": False},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                max_pool_connections=20,
-            ),
-        )
-
-    def section(self, bucket: str = BUCKET) -> dict[str, str]:
-        """Return the section of a store."""
-        return {
-            "s3_store_host": self.endpoint,
-            "s3_store_cacert": self.env["S3_CA"],
-            "s3_store_access_key": self.env["S3_ACCESS_KEY"],
-            "s3_store_secret_key": self.env["S3_SECRET_KEY"],
-            "s3_store_bucket": bucket,
-            "s3_store_bucket_url_format": "path",
-        }
-
-    def stores(self, name: str) -> Ours | Peer | Boto:
-        """Return one side."""
-        if name == "boto3":
-            return Boto(self.client())
-        return side(name)(
-            {
-                "DEFAULT": {"enabled_backends": "one:s3"},
-                "glance_store": {"default_backend": "one"},
-                "one": self.section(),
-            }
-        )
-
-    def close(self) -> None:
-        """End the relay."""
-        if self._relay is not None:
-            self._relay.close()
-
-
-class Boto:
-    """boto3's own transfers; no digests."""
-
-    def __init__(self, client: Any) -> None:
-        from boto3.s3.transfer import TransferConfig
-
-        self._client = client
-        self._config = TransferConfig(multipart_chunksize=8 * MIB, max_concurrency=8)
-
-    def add(self, image_id: str, source: Any, size: int | None, digests: list[str]) -> str:
-        """Store an image; return its key."""
-        self._client.upload_fileobj(source, BUCKET, image_id, Config=self._config)
-        return image_id
-
-    def get(self, uri: str) -> int:
-        """Read an image; return how many bytes came."""
-        with open(os.devnull, "wb") as file:
-            self._client.download_fileobj(BUCKET, uri, file, Config=self._config)
-        return int(self._client.head_object(Bucket=BUCKET, Key=uri)["ContentLength"])
-
-    def delete(self, uri: str) -> None:
-        """Delete an image."""
-        self._client.delete_object(Bucket=BUCKET, Key=uri)
+#: Another one in each run: one that failed may have left its own.
+_IMAGE = f"image-{os.getpid()}"
 
 
 @contextlib.contextmanager
 def _side(name: str, rate: int | None = None) -> Iterator[Any]:
     gateway = Gateway(rate)
     try:
-        yield gateway.stores(name)
+        yield gateway.side(name)
     finally:
         gateway.close()
 
@@ -145,25 +46,32 @@ def _add(digests: list[str], known: bool, rate: int | None = None, size: int = G
 
             def work() -> int:
                 with open(path, "rb") as file:
-                    uris.append(stores.add("image", file, size if known else None, digests))
+                    uris.append(stores.add(_IMAGE, file, size if known else None, digests))
                 return size
 
-            result = measured(work)
+            result = _measured(stores, work)
             stores.delete(uris[0])
             return result
 
     return run
 
 
+def _measured(stores: Any, work: Callable[[], int]) -> Result:
+    """Measure `work`; of a side that is a command the memory is the command's."""
+    result = measured(work)
+    memory = getattr(stores, "memory", None)
+    return result if memory is None else dataclasses.replace(result, memory=memory)
+
+
 def _get(rate: int | None = None, size: int = GIB) -> Callable[[str, Path], Result]:
     def run(name: str, folder: Path) -> Result:
         with _side("boto3") as filler, open(made_input(folder, size), "rb") as file:
-            filler.add("image", file, size, [])
+            filler.add(_IMAGE, file, size, [])
         with _side(name, rate) as stores:
             uri = stores.add("warm", io.BytesIO(b"x"), 1, ["sha512"])
-            result = measured(lambda: stores.get(uri.removesuffix("warm") + "image"))
+            result = _measured(stores, lambda: stores.get(uri.removesuffix("warm") + _IMAGE))
             assert result.size == size
-            for image_id in ("warm", "image"):
+            for image_id in ("warm", _IMAGE):
                 stores.delete(uri.removesuffix("warm") + image_id)
             return result
 
@@ -193,7 +101,7 @@ def _slow_server(name: str, folder: Path, size: int = GIB) -> Result:
         uris: list[str] = []
 
         def work() -> int:
-            uris.append(stores.add("image", RandomStream(size), size, _BOTH))
+            uris.append(stores.add(_IMAGE, RandomStream(size), size, _BOTH))
             return size
 
         result = measured(work)
@@ -207,9 +115,8 @@ def _copy(name: str, folder: Path, size: int = GIB) -> Result:
 
     from store_lib import Stores
 
-    gateway = Gateway(None)
-    with contextlib.suppress(Exception):  # it is there already
-        gateway.client().create_bucket(Bucket=f"{BUCKET}-2")
+    gateway = Gateway()
+    gateway.make_bucket(f"{BUCKET}-2")
     by_bytes = {"disabled_features": "copy"} if name == "streamed" else {}
     sections = {
         "DEFAULT": {"enabled_backends": "one:s3, two:s3"},
@@ -232,24 +139,39 @@ def _copy(name: str, folder: Path, size: int = GIB) -> Result:
         return result
 
 
+_OTHERS = list(PLAIN)
+_FASTEST = [Target("throughput", 0.9, name) for name in _OTHERS]
+
 CASES = [
-    Case("s3-add-1g", "add 1 GiB to S3, bare", _add(_BOTH, True), ["boto3"], [Target("throughput", 1.3)], rounds=3),
+    Case(
+        "s3-add-1g",
+        "add 1 GiB to S3, bare",
+        _add(_BOTH, True),
+        _OTHERS,
+        [Target("throughput", 1.3)],
+        rounds=3,
+    ),
     Case(
         "s3-add-1g-slow",
         "add 1 GiB to S3, 30 MiB/s a connection",
         _add(_BOTH, True, _THROTTLED),
-        ["boto3"],
+        _OTHERS,
         [Target("throughput", 1.0)],
         rounds=3,
     ),
     Case(
-        "s3-add-1g-unknown", "add 1 GiB to S3, size not known", _add(_BOTH, False), [], [Target("throughput", 3.0)], 3
+        "s3-add-1g-unknown",
+        "add 1 GiB to S3, size not known",
+        _add(_BOTH, False),
+        _OTHERS,
+        [Target("throughput", 3.0)],
+        rounds=3,
     ),
     Case(
         "s3-add-1g-unknown-slow",
         "add 1 GiB to S3, size not known, 30 MiB/s a connection",
         _add(_BOTH, False, _THROTTLED),
-        [],
+        _OTHERS,
         [Target("throughput", 3.0)],
         rounds=3,
     ),
@@ -257,17 +179,26 @@ CASES = [
         "s3-add-1g-bare-digests",
         "add 1 GiB to S3 without digests",
         _add([], True),
-        ["boto3"],
-        [Target("throughput", 0.9, "boto3")],
+        _OTHERS,
+        _FASTEST,
         rounds=3,
         peer=False,
     ),
-    Case("s3-get-1g", "read 1 GiB from S3, bare", _get(), ["boto3"], [Target("throughput", 1.3)], rounds=3),
+    Case(
+        "s3-add-1g-slow-no-digests",
+        "add 1 GiB to S3 without digests, 30 MiB/s a connection",
+        _add([], True, _THROTTLED),
+        _OTHERS,
+        _FASTEST,
+        rounds=3,
+        peer=False,
+    ),
+    Case("s3-get-1g", "read 1 GiB from S3, bare", _get(), _OTHERS, [Target("throughput", 1.3)], rounds=3),
     Case(
         "s3-get-1g-slow",
         "read 1 GiB from S3, 30 MiB/s a connection",
         _get(_THROTTLED),
-        ["boto3"],
+        _OTHERS,
         [Target("throughput", 3.0)],
         rounds=3,
     ),
