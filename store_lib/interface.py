@@ -366,6 +366,12 @@ class PartReader(io.RawIOBase):
         self._at = base + offset
         return self._at
 
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next `size` bytes, all that are left when it is negative; copied once."""
+        chunk = self._data[self._at : None if size < 0 else self._at + size].tobytes()
+        self._at += len(chunk)
+        return chunk
+
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` as far as bytes are left; return how many were copied."""
         chunk = self._data[self._at : self._at + len(buffer)]
