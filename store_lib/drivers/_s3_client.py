@@ -177,12 +177,24 @@ def _session(settings: StoreSettings, place: Place) -> Any:
     import botocore.session
 
     session = botocore.session.Session(profile=settings["s3_store_profile"] or None)
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     access = settings["s3_store_access_key"]
     if access:
         session.set_credentials(access, settings["s3_store_secret_key"], settings["s3_store_session_token"])
     if settings["s3_store_role_arn"]:
         _assume(session, settings, place)
     return session
+
+
+@functools.lru_cache(maxsize=8)
+def _loader(path: str | None) -> Any:
+    """Return what reads the SDK's description of S3: one for all stores, since that takes most of making a client.
+
+    :param path: further folders of descriptions.
+    """
+    import botocore.loaders
+
+    return botocore.loaders.create_loader(path)
 
 
 def _assume(session: Any, settings: StoreSettings, place: Place) -> None:
