@@ -270,12 +270,13 @@ def s3api():
         server.close()
 
 
+#: What sizes are counted in here; a part has five.
+UNIT = 32 * support.KIB
 #: More than goes in one request of a store as made here: three parts.
-LARGE = 11 * support.MIB
+LARGE = 11 * UNIT
 #: Small parts, and a request is sent once only, so that failing is quick.
 USUAL = {
-    "part_size": 5 * support.MIB,
-    "s3_store_large_object_size": 5,
+    "part_size": 5 * UNIT,
     "retry_attempts": 1,
     "probe_interval": 0,
     "probe_timeout": 60,  # the machine may be busy
@@ -292,8 +293,24 @@ def bucket(rgw):
         yield view
 
 
+@contextlib.contextmanager
+def parts_of_kib():
+    """Have the driver send parts much smaller than S3 has them, which Ceph and Swift here take: less to move."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("store_lib.drivers.s3._MIN_PART", 64 * support.KIB)
+        patch.setattr("store_lib.drivers.s3._PART", 128 * support.KIB)
+        yield
+
+
 @pytest.fixture
-def make_store(make_stores, rgw, bucket):
+def small_parts():
+    """Send small parts during a test."""
+    with parts_of_kib():
+        yield
+
+
+@pytest.fixture
+def make_store(make_stores, rgw, bucket, small_parts):
     """Return a function that makes a store in the test's bucket; its keyword arguments are options."""
 
     def make(name="it", **options):

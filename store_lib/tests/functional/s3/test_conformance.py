@@ -5,19 +5,17 @@ import contextlib
 import pytest
 
 from store_lib.conformance import Conformance
-from store_lib.interface import KIB
+from store_lib.tests.functional.s3.conftest import parts_of_kib
 
 
 class SmallParts:
-    """With parts much smaller than S3 has them, which these servers were told to take: hundreds of MiB less to move."""
+    """With parts of some KiB."""
 
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def small_parts(cls):
         """Have the driver send such parts."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("store_lib.drivers.s3._MIN_PART", 64 * KIB)
-            patch.setattr("store_lib.drivers.s3._PART", 128 * KIB)
+        with parts_of_kib():
             yield
 
 

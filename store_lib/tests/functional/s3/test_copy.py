@@ -9,7 +9,7 @@ from store_lib.tests.support import payload
 
 
 @pytest.fixture
-def pair(make_stores, rgw, bucket):
+def pair(make_stores, rgw, bucket, small_parts):
     """Return a function that makes two stores, ``one`` in the test's bucket and ``two`` in another."""
     with rgw.bucket() as other:
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from store_lib import errors
-from store_lib.tests.functional.s3.conftest import LARGE
+from store_lib.tests.functional.s3.conftest import LARGE, UNIT
 from store_lib.tests.support import MIB, Child, content, payload, pieces, until
 
 SLOW_DOWN = [503, ["Content-Type: application/xml"], "<Error><Code>SlowDown</Code></Error>"]
@@ -58,7 +58,7 @@ def test_one_request_fails(behind, relay, bucket, request_, action, answer):
     """Whichever it is: it is sent again, or its outcome found out, and the image comes out right."""
     relay.rule(request_, action, 1, answer)
     store = behind()
-    record = store.add("it", pieces(payload(LARGE), MIB), LARGE)
+    record = store.add("it", pieces(payload(LARGE), UNIT), LARGE)
     assert bucket.content("it") == payload(LARGE)
     assert record.size == LARGE
     assert bucket.keys() == ["it"]
@@ -76,14 +76,15 @@ def test_a_small_put_fails(behind, relay, bucket, action):
 
 def test_reading_is_resumed(behind, relay, bucket):
     """Connections that break, and a server that asks to slow down, are seen by nobody."""
-    bucket.put("it", payload(LARGE))
-    store = behind(retry_attempts=8)
+    size = 11 * MIB
+    bucket.put("it", payload(size))
+    store = behind(retry_attempts=8, part_size=5 * MIB)
     relay.rule("GET .*/it", "answer", 2, SLOW_DOWN)
     relay.set(cut_down=2 * MIB)
     with store.open(f"{store.prefix()}it") as reader:
         first = reader.read(3 * MIB)
         relay.set(cut_down=None)
-        assert first + reader.read() == payload(LARGE)
+        assert first + reader.read() == payload(size)
 
 
 def test_delete_whose_answer_is_lost(behind, relay, bucket):
@@ -103,7 +104,7 @@ def test_parts_that_never_pass(behind, relay, bucket):
     store = behind(retry_attempts=2)
     relay.rule("PUT .*partNumber=2", "reset", 100)
     with pytest.raises(errors.StoreUnavailable):
-        store.add("it", pieces(payload(LARGE), MIB), LARGE)
+        store.add("it", pieces(payload(LARGE), UNIT), LARGE)
     assert bucket.uploads() == []
     assert bucket.keys() == []
 
@@ -146,8 +147,8 @@ def test_a_server_that_is_silent(behind, relay, bucket):
 
 def test_reading_from_a_silent_server(behind, relay, bucket):
     """The reader gets an error after the time that a request may take."""
-    bucket.put("it", payload(LARGE))
-    store = behind(retry_attempts=1, operation_timeout=4, retry_deadline=1)
+    bucket.put("it", payload(11 * MIB))
+    store = behind(retry_attempts=1, operation_timeout=4, retry_deadline=1, part_size=5 * MIB)
     with store.open(f"{store.prefix()}it") as reader:
         reader.read(1000)
         relay.set(stall=True)
@@ -176,7 +177,7 @@ def test_a_certificate_that_nobody_signed(make_store, rgw):
 
 def test_a_slow_server_and_a_fast_source(behind, relay, bucket):
     """The source is read no faster than parts go out: at most the buffers are ahead."""
-    store = behind(operation_timeout=60, parallel=2, memory_limit=64 * MIB)
+    store = behind(operation_timeout=60, parallel=2, memory_limit=64 * MIB, part_size=5 * MIB)
     relay.set(rate=4 * MIB)
     taken = []
     released = threading.Event()
@@ -207,8 +208,9 @@ def test_a_slow_server_and_a_fast_source(behind, relay, bucket):
 
 def test_the_gateway_ends_and_comes_back(rgw, make_store, bucket):
     """In the middle of an add and of reading: both go on once it is there again."""
-    bucket.put("there", payload(LARGE))
-    store = make_store(retry_attempts=40, retry_deadline=90, operation_timeout=30)
+    large = 11 * MIB
+    bucket.put("there", payload(large))
+    store = make_store(retry_attempts=40, retry_deadline=90, operation_timeout=30, part_size=5 * MIB)
     record = store.add("warm", b"x")
     reader = store.open(record.location.uri.replace("warm", "there"))
     first = reader.read(1000)
@@ -216,14 +218,14 @@ def test_the_gateway_ends_and_comes_back(rgw, make_store, bucket):
     again = threading.Thread(target=rgw.start)
 
     def source():
-        yield payload(LARGE)
+        yield payload(large)
         rgw.end()
         again.start()
-        yield payload(LARGE, 1)
+        yield payload(large, 1)
 
     added = store.add("it", source())
-    assert content(store, added.location) == payload(LARGE) + payload(LARGE, 1)
-    assert first + reader.read() == payload(LARGE)
+    assert content(store, added.location) == payload(large) + payload(large, 1)
+    assert first + reader.read() == payload(large)
     reader.close()
     again.join()
     assert bucket.uploads() == []
@@ -246,7 +248,7 @@ def test_a_writer_is_killed(make_store, bucket):
         child.wait()
     (found,) = store.leftovers()
     assert (found.kind, found.owner.pid) == ("multipart upload", child.pid)
-    assert (found.size or 0) >= 5 * MIB
+    assert (found.size or 0) >= 5 * UNIT
     result = store.sweep()
     assert len(result.removed) == 1
     assert bucket.uploads() == []

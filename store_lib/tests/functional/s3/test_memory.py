@@ -38,7 +38,7 @@ def added(rgw, bucket, tmp_path):
 
 def test_an_image_of_unknown_size(added):
     """It takes at most 150 MiB more than one of a byte."""
-    assert added("large", 240 * MIB) - added("small", 1) < 150 * MIB
+    assert added("large", 192 * MIB) - added("small", 1) < 150 * MIB
 
 
 @pytest.mark.long

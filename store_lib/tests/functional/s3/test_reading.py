@@ -7,7 +7,7 @@ import urllib.parse
 import pytest
 
 from store_lib import errors
-from store_lib.tests.functional.s3.conftest import LARGE
+from store_lib.tests.functional.s3.conftest import LARGE, UNIT
 from store_lib.tests.support import MIB, content, payload
 
 
@@ -29,7 +29,7 @@ def test_ranges(store, bucket):
     data = payload(LARGE)
     bucket.put("it", data)
     uri = f"{store.prefix()}it"
-    for offset, length in ((0, 1), (LARGE - 1, 1), (5 * MIB - 3, 7), (1234, 9 * MIB), (LARGE, 0), (LARGE - 10, None)):
+    for offset, length in ((0, 1), (LARGE - 1, 1), (5 * UNIT - 3, 7), (1234, 9 * UNIT), (LARGE, 0), (LARGE - 10, None)):
         with store.open(uri, offset, length) as reader:
             assert reader.read() == data[offset : None if length is None else offset + length]
     for offset, length in ((LARGE + 1, None), (0, LARGE + 1), (LARGE - 1, 2)):

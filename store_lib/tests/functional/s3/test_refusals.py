@@ -6,8 +6,8 @@ import json
 import pytest
 
 from store_lib import errors
-from store_lib.tests.functional.s3.conftest import LARGE, USUAL
-from store_lib.tests.support import MIB, content, payload, until
+from store_lib.tests.functional.s3.conftest import LARGE, UNIT, USUAL
+from store_lib.tests.support import content, payload, until
 
 
 def refused(store, secrets=()):
@@ -74,10 +74,10 @@ def test_a_clock_that_is_wrong(make_store, bucket, monkeypatch):
 
 def test_a_quota(rgw, store, bucket):
     """When it is used up the store is full, and nothing stays of what did not fit."""
-    rgw.admin("quota", "set", "--quota-scope=bucket", f"--bucket={bucket.name}", f"--max-size={2 * MIB}")
+    rgw.admin("quota", "set", "--quota-scope=bucket", f"--bucket={bucket.name}", f"--max-size={2 * UNIT}")
     rgw.admin("quota", "enable", "--quota-scope=bucket", f"--bucket={bucket.name}")
-    store.add("fits", payload(MIB))
-    for size in (3 * MIB, LARGE):
+    store.add("fits", payload(UNIT))
+    for size in (3 * UNIT, LARGE):
         until(lambda: quota_acts(bucket), 60)
         with pytest.raises(errors.StoreFull):
             store.add("it", payload(size), size)
@@ -88,7 +88,7 @@ def test_a_quota(rgw, store, bucket):
 def quota_acts(bucket):
     """Return whether the gateway has taken notice of the quota."""
     try:
-        bucket.put("probe", payload(3 * MIB))
+        bucket.put("probe", payload(3 * UNIT))
     except bucket.client.exceptions.ClientError:
         return True
     bucket.client.delete_object(Bucket=bucket.name, Key="probe")
@@ -133,7 +133,7 @@ def test_a_probe_that_writes(rgw, make_store, bucket):
 # -- servers that cannot ----------------------------------------------------------------------------------------------
 
 
-def test_s3api_is_read_only_until_it_is_named(s3api, make_stores):
+def test_s3api_is_read_only_until_it_is_named(s3api, make_stores, small_parts):
     """Swift ignores the condition: a store that was not told so only reads, and says what to do."""
     with s3api.bucket() as bucket:
         bucket.put("there", payload(1000))

@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from store_lib import errors
-from store_lib.tests.functional.s3.conftest import LARGE
-from store_lib.tests.support import MIB, Child, content, payload, pieces
+from store_lib.tests.functional.s3.conftest import LARGE, UNIT
+from store_lib.tests.support import Child, content, payload, pieces
 
 
 def test_a_small_image_is_one_put(rgw, make_store, bucket):
@@ -38,19 +38,19 @@ def test_an_empty_image_of_unknown_size(store, bucket):
 def test_every_image_in_parts(make_store, bucket):
     """With the threshold at 0 even an empty one is begun as an upload, and comes out right."""
     store = make_store(s3_store_large_object_size=0)
-    for size in (0, 1, 6 * MIB):
+    for size in (0, 1, 6 * UNIT):
         record = store.add(f"it-{size}", payload(size), size)
         assert content(store, record.location) == payload(size)
     assert bucket.head("it-1")["ETag"].endswith('-1"')
     assert bucket.uploads() == []
-    assert sorted(bucket.keys()) == ["it-0", "it-1", f"it-{6 * MIB}"]
+    assert sorted(bucket.keys()) == ["it-0", "it-1", f"it-{6 * UNIT}"]
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_large_image(store, bucket, known):
     """It comes in parts whose digests the server compared, and leaves nothing hidden."""
     data = payload(LARGE)
-    record = store.add("it", pieces(data, MIB), LARGE if known else None)
+    record = store.add("it", pieces(data, UNIT), LARGE if known else None)
     assert record.size == LARGE
     assert hashlib.sha512(bucket.content("it")).hexdigest() == record.digests["sha512"]
     assert bucket.head("it")["ETag"].endswith('-3"')
@@ -60,7 +60,7 @@ def test_a_large_image(store, bucket, known):
 
 def test_a_threshold_that_the_operator_wrote(make_store, bucket):
     """It is kept: a larger image than usual goes in one request."""
-    store = make_store(s3_store_large_object_size=30)
+    store = make_store(s3_store_large_object_size=1)
     store.add("it", payload(LARGE), LARGE)
     assert "-" not in bucket.head("it")["ETag"]
 
@@ -143,7 +143,7 @@ def race(store, sizes, rounds):
             data = payload(size, seed)
             together.wait(60)
             try:
-                store.add(f"it-{turn}", pieces(data, MIB), size)
+                store.add(f"it-{turn}", pieces(data, UNIT), size)
                 won.append((f"it-{turn}", seed, size))
             except errors.StoreLibError as error:
                 lost.append(type(error).__name__)
