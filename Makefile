@@ -32,11 +32,11 @@ test-long: setup
 	@$(BIN)/python tools/run-tests --long
 
 # An environment of its own: the peer must not be there when the tests run.
-BENCH_PACKAGES = xfsprogs ceph-mon ceph-mgr ceph-osd ceph-common radosgw python3-rados python3-rbd openssl rclone
+BENCH_PACKAGES = xfsprogs ceph-mon ceph-mgr ceph-osd ceph-common radosgw python3-rados python3-rbd openssl rclone bindfs qemu-utils
 bench:
 	@VENV=.venv-bench tools/setup bench http
 	@if [ -z "$(filter file-% import start-% http-% swift-%,$(CASE))" ]; then tools/apt-install $(BENCH_PACKAGES); fi
-	@if [ -z "$(CASE)" ] || [ -n "$(filter rbd-%,$(CASE))" ]; then tools/ceph-bindings .venv-bench/bin/python; fi
+	@if [ -z "$(CASE)" ] || [ -n "$(filter rbd-% cinder-%,$(CASE))" ]; then tools/ceph-bindings .venv-bench/bin/python; fi
 	@.venv-bench/bin/python -m benchmarks $(CASE)
 
 docs:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import copy_cases, file_cases, http_cases, rbd_cases, s3_cases, swift_cases
+from benchmarks import cinder_cases, copy_cases, file_cases, http_cases, rbd_cases, s3_cases, swift_cases
 from benchmarks.case import Case, Target
 from benchmarks.measure import MIB, SCALE, tell
 
@@ -31,6 +31,7 @@ CASES: list[Case] = [
     *s3_cases.CASES,
     *rbd_cases.CASES,
     *swift_cases.CASES,
+    *cinder_cases.CASES,
 ]
 
 
