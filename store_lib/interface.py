@@ -261,6 +261,8 @@ class Leftover:
 class Limits:
     """What one transfer may do; read by the engine once the transfer is made.
 
+    An upload may say another `sparse` from `Upload.start` on, where only then it is known what unwritten ranges hold.
+
     Sizes in bytes, times in seconds; None is no limit.
 
     :param part_size: what serves this backend best; an operator's `part_size` wins within min and max.

@@ -112,7 +112,7 @@ class Attached:
         if not self.connector.SHARED:
             yield
             return
-        with self._attacher.host.locked(f"volume-{self._volume.id}"):
+        with self._attacher.host.locked("volume", self._volume.id):
             yield
 
     def _others(self) -> bool:
@@ -188,7 +188,7 @@ class Attacher:
 
     def end(self, api: Api, note: Note) -> None:
         """Detach what a dead process has left."""
-        with self.host.locked(f"attachment-{note.attachment}"):
+        with self.host.locked("attachment", note.attachment):
             if all(each.attachment != note.attachment or not each.dead for each in self.notes.all()):
                 return  # another process was faster
             volume = self._volume(api, note.volume)

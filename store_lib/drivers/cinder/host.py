@@ -8,6 +8,7 @@ import shlex
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = ["Host"]
 #: os-brick has state that a process has once: the way in which it becomes root.
 _BRICK = threading.Lock()
 _ready = False
+#: Locks of one kind.
+_LOCKS = 64
 
 
 class Host:
@@ -88,21 +91,24 @@ class Host:
         processutils.execute("chown", str(os.geteuid()), path, run_as_root=True, root_helper=self.root_helper)
 
     @contextlib.contextmanager
-    def locked(self, name: str) -> Iterator[None]:
+    def locked(self, kind: str, name: str) -> Iterator[None]:
         """Hold a lock that other processes of this host with the same `cinder_lock_path` respect.
+
+        Names share a number of locks, so that no more and more files are left; one process holds one of a kind.
 
         :raises Busy: nobody let go of it for the time that attaching may take.
         """
         from oslo_concurrency import lockutils
 
         self.directory()
+        lock = f"{kind}-{zlib.crc32(name.encode()) % _LOCKS}"
         end = time.monotonic() + self.patience
         pause = 0.02
         while True:
             taken = False
             try:
                 with lockutils.lock(
-                    name, "store_lib-", external=True, lock_path=self.locks, blocking=False, do_log=False
+                    lock, "store_lib-", external=True, lock_path=self.locks, blocking=False, do_log=False
                 ):
                     taken = True
                     yield
@@ -111,7 +117,9 @@ class Host:
                 if taken:
                     raise
                 if time.monotonic() > end:
-                    raise errors.Busy(f"another process of this host has been at work on {name} for long") from error
+                    raise errors.Busy(
+                        f"another process of this host has been at work on the {kind} {name} for long"
+                    ) from error
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
 

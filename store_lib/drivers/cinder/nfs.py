@@ -65,7 +65,7 @@ class Share:
 
     def enter(self) -> None:
         """Mount it unless it is, and count one more use by this process."""
-        with self._host.locked(self._name):
+        with self._host.locked("mount", self._name):
             users = self._users
             if not self.mounted:
                 os.makedirs(self.point, exist_ok=True)
@@ -84,7 +84,7 @@ class Share:
 
         :param used: whether this process has counted that use; a dead one's is counted no more.
         """
-        with self._host.locked(self._name):
+        with self._host.locked("mount", self._name):
             users = self._users
             with _GUARD:
                 descriptor, count = _USES.pop(users, (-1, 0))
