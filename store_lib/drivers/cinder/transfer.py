@@ -42,6 +42,8 @@ LOG = logging.getLogger(__name__)
 _MAKING = ("creating", "downloading")
 #: Seconds for removing the volume of a transfer that failed.
 _CLEARING = 60.0
+#: Longest name of a volume.
+_NAME = 255
 #: Looks for a volume whose making was not confirmed.
 _LOOKS = 5
 
@@ -111,7 +113,7 @@ class CinderUpload(Upload[CinderAddress]):
         metadata = values.metadata_of(self._image_id, settings.id, self._ctx.owner, project, self._size)
         try:
             self._volume = self._api.create(
-                f"image-{self._image_id}", self._capacity, settings["cinder_volume_type"], metadata
+                f"image-{self._image_id}"[:_NAME], self._capacity, settings["cinder_volume_type"], metadata
             )
         except errors.StoreLibError as error:
             self._lost = error.outcome is Outcome.UNKNOWN
