@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -44,6 +45,13 @@ class Attached:
         self._lock = threading.Lock()
         self._connection: Mapping[str, Any] = {}
         self._reached = self._ended = False
+        self._own = True  # this process has attached it
+        self._process = os.getpid()
+
+    def __del__(self) -> None:
+        if not self._ended and self._process == os.getpid():
+            with contextlib.suppress(Exception):  # nobody is left to be told
+                self._attacher.notes.drop(self._note.attachment)
 
     def attach(self) -> None:
         """Bring the volume here and open it."""
@@ -64,7 +72,7 @@ class Attached:
         """Take over what a dead process had attached, for detaching it."""
         self._connection = connection
         self.connector = connector_of(self._attacher.host, self._note.protocol)
-        self._reached = True
+        self._reached, self._own = True, self._note.own
 
     def grow(self, size: int) -> None:
         """Have this host see that the volume has grown to `size` bytes."""
@@ -103,7 +111,7 @@ class Attached:
                 after.enter_context(self._held())
             after.callback(_several, lambda: self._api.release(self._note.attachment))
             if self._reached and not self._others():
-                self.connector.detach(self._connection, self._note.info, not self._note.dead)
+                self.connector.detach(self._connection, self._note.info, self._own)
                 self._reached = False
 
     @contextlib.contextmanager

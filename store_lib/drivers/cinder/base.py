@@ -133,6 +133,10 @@ class PathDevice(Device):
         if last:
             os.close(self._descriptor)
 
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            self.close()
+
     def size(self) -> int:
         with self._open() as descriptor:
             return os.lseek(descriptor, 0, os.SEEK_END)

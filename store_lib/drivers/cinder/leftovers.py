@@ -32,14 +32,17 @@ def find(api: Api, attacher: Attacher, store: str, volumes: Iterator[Volume]) ->
         if not values.is_complete(volume):
             unfinished.add(volume.id)
             owner = values.owner_of(volume.metadata)
-            yield Leftover("unfinished volume", ("volume", volume.id), owner, volume.modified, volume.size)
+            alive = any(note.volume == volume.id and not note.dead for note in notes.values())
+            address = ("volume", volume.id)
+            yield Leftover("unfinished volume", address, owner, volume.modified, volume.size, alive)
         elif volume.status in _ATTACHED:
             for each in api.attachments(volume.id):
                 told.add(each.id)
                 yield _attachment(each, volume.id, notes.get(each.id))
     for note in notes.values():
         if note.attachment not in told and note.volume not in unfinished:
-            yield Leftover("attachment", ("attachment", note.attachment, note.volume), Owner.decode(note.owner))
+            place = ("attachment", note.attachment, note.volume)
+            yield Leftover("attachment", place, Owner.decode(note.owner), alive=not note.dead)
 
 
 def _attachment(attachment: Any, volume: str, note: Any) -> Leftover:

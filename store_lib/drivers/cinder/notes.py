@@ -21,10 +21,13 @@ __all__ = ["Note", "Notes"]
 _FOLDER = "attachments"
 #: Descriptors that hold the locks of this process, by path.
 _HELD: dict[str, int] = {}
+#: Notes of this process whose attachments nobody in it refers to any more.
+_DROPPED: set[str] = set()
 
 
 def _forget() -> None:
     """Leave the locks, in a forked child, to the parent."""
+    _DROPPED.clear()
     while _HELD:
         os.close(_HELD.popitem()[1])
 
@@ -37,7 +40,8 @@ class Note:
     """One attachment.
 
     :param owner: as `Owner.encode` writes it.
-    :param dead: whether the process that wrote the note has ended.
+    :param dead: whether the process that wrote the note has ended, or has lost the attachment out of sight.
+    :param own: whether that is this process.
     """
 
     attachment: str
@@ -48,6 +52,7 @@ class Note:
     info: Mapping[str, Any]
     writable: bool
     dead: bool = False
+    own: bool = False
 
 
 class Notes:
@@ -66,11 +71,19 @@ class Notes:
         temporary = f"{path}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        values = {name: value for name, value in dataclasses.asdict(note).items() if name != "dead"}
+        values = {name: value for name, value in dataclasses.asdict(note).items() if name not in ("dead", "own")}
         os.write(descriptor, json.dumps(values).encode())
         os.rename(temporary, path)
         _HELD[path] = descriptor
         if held is not None:
+            os.close(held)
+
+    def drop(self, attachment: str) -> None:
+        """Let a note be that of a dead process: its attachment was neither ended nor is it in use."""
+        path = self._path(attachment)
+        held = _HELD.pop(path, None)
+        if held is not None:
+            _DROPPED.add(path)
             os.close(held)
 
     def remove(self, attachment: str) -> None:
@@ -78,6 +91,7 @@ class Notes:
         path = self._path(attachment)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+        _DROPPED.discard(path)
         held = _HELD.pop(path, None)
         if held is not None:
             os.close(held)
@@ -101,4 +115,4 @@ def _read(path: str) -> Note | None:
                 fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 dead = False
-        return Note(**json.load(file), dead=dead)
+        return Note(**json.load(file), dead=dead, own=path in _DROPPED or path in _HELD)

@@ -274,6 +274,11 @@ def test_notes_tell_the_dead(host, tmp_path):
     found = {note.attachment: note for note in notes.all()}
     assert found["theirs"].dead
     assert found["theirs"].info == {"path": "/dev/x"}
+    assert not found["theirs"].own
+    notes.drop("ours")
+    ours = next(note for note in notes.all() if note.attachment == "ours")
+    assert ours.dead, "nobody refers to the attachment any more"
+    assert ours.own
     for name in ("ours", "theirs", "none"):
         notes.remove(name)
     assert not list(notes.all())
