@@ -23,6 +23,8 @@ T = TypeVar("T")
 #: Seconds between two looks at a volume: at first, by which factor they grow, at most.
 _FIRST, _FACTOR, _MOST = 0.05, 1.5, 3.0
 _PAGE = 500
+#: Looks for a message of Cinder, and seconds after each.
+_LOOKS, _MOMENT = 3, 0.3
 
 
 class Refused(errors.BackendError):
@@ -225,13 +227,16 @@ class Api:
         return errors.BackendError(text)
 
     def _reason(self, volume_id: str) -> str:
-        """Return what Cinder's messages for users say of a volume."""
-        try:
-            found = self.ask(lambda client: client.messages.list(search_opts={"resource_uuid": volume_id}))
-        except errors.StoreLibError:
-            return ""
-        newest = max(found, key=lambda each: str(getattr(each, "created_at", "")), default=None)
-        return str(newest.user_message)[:300] if newest is not None else ""
+        """Return what Cinder's messages for users say of a volume; they come a moment later than its status."""
+        for _ in range(_LOOKS):
+            try:
+                found = self.ask(lambda client: client.messages.list(search_opts={"resource_uuid": volume_id}))
+            except errors.StoreLibError:
+                return ""
+            if found:
+                return str(max(found, key=lambda each: str(each.created_at)).user_message)[:300]
+            time.sleep(_MOMENT)
+        return ""
 
     # -- attachments --------------------------------------------------------------------------------------------------
 

@@ -38,18 +38,18 @@ def find(api: Api, attacher: Attacher, store: str, volumes: Iterator[Volume]) ->
         elif volume.status in _ATTACHED:
             for each in api.attachments(volume.id):
                 told.add(each.id)
-                yield _attachment(each, volume.id, notes.get(each.id))
+                yield _attachment(each, volume, notes.get(each.id))
     for note in notes.values():
         if note.attachment not in told and note.volume not in unfinished:
             place = ("attachment", note.attachment, note.volume)
             yield Leftover("attachment", place, Owner.decode(note.owner), alive=not note.dead)
 
 
-def _attachment(attachment: Any, volume: str, note: Any) -> Leftover:
-    attached = moment(getattr(attachment, "attached_at", None))
+def _attachment(attachment: Any, volume: Volume, note: Any) -> Leftover:
+    attached = moment(getattr(attachment, "attached_at", None)) or volume.modified  # one that never came so far
     owner = Owner.decode(note.owner) if note is not None else None
     alive = note is not None and not note.dead
-    return Leftover("attachment", ("attachment", attachment.id, volume), owner, attached, alive=alive)
+    return Leftover("attachment", ("attachment", attachment.id, volume.id), owner, attached, alive=alive)
 
 
 def sweep(api: Api, attacher: Attacher, leftover: Leftover, ctx: Context) -> None:

@@ -40,6 +40,8 @@ LOG = logging.getLogger(__name__)
 
 #: Statuses on the way to a volume that can be used.
 _MAKING = ("creating", "downloading")
+#: Statuses of a volume that is attached, or on the way there.
+_ATTACHED = ("reserved", "attaching", "in-use", "detaching")
 #: Seconds for removing the volume of a transfer that failed.
 _CLEARING = 60.0
 #: Longest name of a volume.
@@ -164,7 +166,8 @@ class CinderUpload(Upload[CinderAddress]):
         if self._attached is not None and self._driver.extends_attached(self._attached.connector):
             try:
                 self._api.extend(self._volume, size)
-                self._api.wait(self._volume, ("in-use",), ("extending",), self._deadline())
+                after = self._api.wait(self._volume, ("in-use",), ("extending",), self._deadline())
+                _check_size(after, size)
                 self._attached.grow(size)
                 return
             except errors.BackendError as error:  # refused, or failed later: this kind of storage cannot, just now
@@ -186,8 +189,7 @@ class CinderUpload(Upload[CinderAddress]):
             if self._api.volume(self._volume).status == "available":  # a smaller step may do
                 self._attach(before)
             raise
-        if after.size < size:
-            raise errors.BackendError(f"Cinder extended the volume to {after.size} bytes, not to {size}")
+        _check_size(after, size)
         self._attach(after)
 
     def _detach(self) -> None:
@@ -257,6 +259,9 @@ class CinderUpload(Upload[CinderAddress]):
             volume = self._api.volume(self._volume)
         except errors.NotFound:
             return
+        if volume.status in _ATTACHED:  # by a request without an answer: nobody else knows of the volume
+            for each in self._api.attachments(volume.id):
+                self._api.release(each.id)
         remove_volume(self._api, self._driver.attacher, volume, deadline)
 
     def _find(self, deadline: Deadline) -> None:
@@ -267,3 +272,8 @@ class CinderUpload(Upload[CinderAddress]):
                 self._volume = found[0].id
                 return
             deadline.pause()
+
+
+def _check_size(volume: Volume, size: int) -> None:
+    if volume.size < size:
+        raise errors.BackendError(f"Cinder extended the volume to {volume.size} bytes, not to {size}")
