@@ -24,6 +24,14 @@ __all__ = ["Connection", "Encryption"]
 _REGION = re.compile(r"(?:^|\.)s3[.-](?:dualstack\.|fips\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com")
 #: Written once into a bucket whose server nobody knows: it tells whether the server honours the condition on PUT.
 _MARKER = "this object shows store_lib whether the server honours If-None-Match on PUT"
+_NOT_EXCLUSIVE = (
+    "the server does not keep two writers of one image at the same moment apart; to write all the same, set "
+    "s3_store_server to its kind ({})"
+)
+_VERSIONS = (
+    "in a bucket that keeps versions {} does not keep two writers of one image at the same moment apart; suspend its "
+    "versioning, or set s3_store_server to basic to write all the same"
+)
 #: Requests that run beside those of the engine's threads: probes, clearing away.
 _SPARE = 8
 
@@ -61,6 +69,7 @@ class Connection:
         self._place = place
         self._lock = threading.Lock()
         self._learned: Server | None = None
+        self._versions: bool | None = None
         named = settings["s3_store_server"]
         self.named: Server | None = None if named == AUTO else SERVERS[named]
         self._session = _session(settings, place)
@@ -137,6 +146,28 @@ class Connection:
                     return SERVERS["basic"]
                 raise
         return SERVERS["basic"]
+
+    def unsafe(self, client: Any = None) -> str | None:
+        """Return why nothing may be written there, None when it may or the kind of server is not known.
+
+        :param client: asks the server anew whether the bucket keeps versions.
+        """
+        server = self.server
+        if server is None or (self.named and not server.exclusive_put):
+            return None
+        if not server.exclusive_put:
+            return _NOT_EXCLUSIVE.format(server.name)
+        if not server.exclusive_versions and (client is not None or self._versions is None):
+            self._versions = self._keeps_versions(client or self.client)
+        return _VERSIONS.format(server.name) if self._versions else None
+
+    def _keeps_versions(self, client: Any) -> bool:
+        try:
+            return bool(client.get_bucket_versioning(Bucket=self._place.bucket).get("Status") == "Enabled")
+        except self.client.exceptions.ClientError as error:
+            if status_of(error) in (403, 404):  # nobody tells, or there is no bucket yet
+                return False
+            raise
 
     def bucket_headers(self, client: Any) -> Mapping[str, str]:
         """Return the headers of HEAD of the bucket.

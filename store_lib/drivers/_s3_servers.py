@@ -20,6 +20,7 @@ class Server:
     :param name: as it stands in the option ``s3_store_server``.
     :param exclusive_put: ``If-None-Match: *`` on PUT is honoured: of several writers at one moment one succeeds.
     :param exclusive_complete: it is honoured on the completion of a multipart upload, too.
+    :param exclusive_versions: that holds in a bucket that keeps versions, too.
     :param checks: it is looked at on both, but does not keep writers at one moment apart.
     :param equal_parts: all parts of an upload but the last must be of one size.
     :param quoted_match: ``If-Match`` of a PUT is compared with the quotes of the ETag.
@@ -30,6 +31,7 @@ class Server:
     name: str
     exclusive_put: bool = True
     exclusive_complete: bool = True
+    exclusive_versions: bool = True
     checks: bool = False
     equal_parts: bool = False
     quoted_match: bool = True
@@ -58,8 +60,8 @@ SERVERS = {
         Server("aws", constrained=True),
         Server("minio"),
         # Release 16.2, tried: PUT honours the condition (one winner among many), completion overwrites what is there.
-        # If-Match of a PUT is compared without quotes.
-        Server("ceph-rgw", exclusive_complete=False, quoted_match=False, usage=True),
+        # If-Match of a PUT is compared without quotes.  In a bucket that keeps versions PUT ignores the condition.
+        Server("ceph-rgw", exclusive_complete=False, exclusive_versions=False, quoted_match=False, usage=True),
         # Swift 2.38, tried: of ten writers at one moment up to ten succeed.
         Server("s3api", exclusive_put=False, exclusive_complete=False, checks=True),
         # 5.2, tried.

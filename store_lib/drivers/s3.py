@@ -56,10 +56,6 @@ _PART = 8 * MIB
 _WAYS = 8
 #: Longest validity of a signed URL in seconds, with version 4 of the signature.
 _WEEK = 7 * 24 * 3600
-_NOT_EXCLUSIVE = (
-    "the server does not keep two writers of one image at the same moment apart; to write all the same, set "
-    "s3_store_server to its kind ({})"
-)
 
 
 class S3Driver(Driver[S3Address]):
@@ -285,8 +281,9 @@ class S3Driver(Driver[S3Address]):
             connection.learn({}, may_write=True)
         server = connection.server
         assert server is not None
-        if not server.exclusive_put and connection.named is None:
-            raise errors.ReadOnlyStore(_NOT_EXCLUSIVE.format(server.name))
+        problem = connection.unsafe()
+        if problem is not None:
+            raise errors.ReadOnlyStore(problem)
         return server
 
     def _headers(self, connection: Connection, client: Any) -> Mapping[str, str]:
@@ -330,8 +327,9 @@ class S3Driver(Driver[S3Address]):
         name = server.name if server else AUTO
         details = {"endpoint": self.place.endpoint, "bucket": self.place.bucket, "server": name}
         details["region"] = client.meta.region_name
-        if server is not None and not server.exclusive_put and connection.named is None:
-            return Probe(Status.READ_ONLY, _NOT_EXCLUSIVE.format(name), details)
+        problem = connection.unsafe(client)
+        if problem is not None:
+            return Probe(Status.READ_ONLY, problem, details)
         answers = "answers" if there else "will be made by the first image"
         return Probe(Status.UP, f"bucket {self.place.bucket} {answers}", details)
 

@@ -1,6 +1,5 @@
 """How images get into a bucket of Ceph's gateway: in which requests, under what conditions, with which properties."""
 
-import base64
 import hashlib
 import os
 import threading
@@ -100,22 +99,6 @@ def test_storage_class(make_store, bucket):
     assert bucket.keys() == []
     make_store(s3_store_storage_class="STANDARD").add("it", payload(10))
     assert bucket.keys() == ["it"]
-
-
-def test_encryption_with_the_customers_key(make_store, bucket):
-    """What is stored is read with the key only; no URL can be signed, and ETags are no proof."""
-    key = base64.b64encode(os.urandom(32)).decode()
-    options = {"s3_store_encryption": "customer", "s3_store_encryption_customer_key": key}
-    store = make_store(**options)
-    assert "SIGNED_URLS" not in str(store.features)
-    for size in (65536, LARGE):
-        record = store.add(f"it-{size}", payload(size), size)
-        assert record.verified_by == "size"
-        assert content(store, record.location) == payload(size)
-        assert store.stat(record.location).size == size
-        with pytest.raises(errors.StoreLibError):
-            make_store().open(record.location.uri)
-    assert key not in str(store.options())
 
 
 # -- two writers ------------------------------------------------------------------------------------------------------
