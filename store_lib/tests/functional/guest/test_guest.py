@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[4]
@@ -26,21 +27,29 @@ def guest(
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=seconds + 60)
 
 
-def kernels() -> set[int]:
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder for what guests need while they run; its name tells their processes from those of others."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+def kernels(folder: pathlib.Path) -> set[int]:
     """Processes of guests."""
     found = set()
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            if entry.name.isdecimal() and b"linux.uml" in (entry / "cmdline").read_bytes():
-                found.add(int(entry.name))
+            words = (entry / "cmdline").read_bytes() if entry.name.isdecimal() else b""
         except OSError:
             continue
+        if b"linux.uml" in words and str(folder).encode() in words:
+            found.add(int(entry.name))
     return found
 
 
-def gone(before: set[int]) -> bool:
+def gone(folder: pathlib.Path) -> bool:
     deadline = time.monotonic() + 30
-    while kernels() - before:
+    while kernels(folder):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)
@@ -85,18 +94,16 @@ def test_nfs_is_served_and_mounted():
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
 
 
-def test_a_command_that_takes_too_long_is_stopped_with_all_it_started():
-    before = kernels()
+def test_a_command_that_takes_too_long_is_stopped_with_all_it_started(folder):
     started = time.monotonic()
     done = guest("sh", "-c", "sleep 1000 & sleep 1000", seconds=4)
     assert done.returncode == 124
     assert time.monotonic() - started < 60
     assert "stopped after 4 s" in done.stderr
-    assert gone(before)
+    assert gone(folder)
 
 
-def test_an_interrupt_ends_it():
-    before = kernels()
+def test_an_interrupt_ends_it(folder):
     process = subprocess.Popen(
         [sys.executable, str(GUEST), "run", "--", "sh", "-c", "echo ready; sleep 1000"],
         cwd=TOP,
@@ -109,7 +116,26 @@ def test_an_interrupt_ends_it():
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    assert gone(before)
+    assert gone(folder)
+
+
+def test_a_kernel_that_stands_still_is_ended_and_described(folder):
+    process = subprocess.Popen(
+        [sys.executable, str(GUEST), "run", "--silence", "20", "--", "sh", "-c", "echo ready; sleep 1000"],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    (kernel,) = (pid for pid in kernels(folder) if psutil.Process(pid).ppid() == process.pid)
+    os.kill(kernel, signal.SIGSTOP)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 125
+    assert "stood still for 20 s" in told
+    assert f"process {kernel} is T" in told
+    assert gone(folder)
 
 
 def test_a_kernel_that_is_not_there_is_told():

@@ -5,12 +5,15 @@
 
 import os
 import pathlib
+import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
 
 from store_lib.tests import support
+from store_lib.tests.functional.nfs.watchdog import Watchdog
 from store_lib.tests.relay import Relay
 
 TOP = pathlib.Path(__file__).resolve().parents[4]
@@ -20,18 +23,32 @@ ROOT = pathlib.Path("/nfsroot")
 PORT = 2050
 #: Seconds for one call to the server, in tests where it does not answer.
 TIMEOUT = 3.0
+#: Seconds for a command that mounts or unmounts, and for a test, on a busy machine; by then the watchdog has helped.
+PATIENCE, LIMIT = 100.0, 200
 
 
 def pytest_collection_modifyitems(items):
-    if "GUEST" in os.environ:
-        return
     for item in items:
         if pathlib.Path(__file__).parent in pathlib.Path(item.fspath).parents:
-            item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/run-tests nfs"))
+            if "GUEST" not in os.environ:
+                item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/run-tests nfs"))
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(LIMIT))
 
 
-def run(*command):
-    return subprocess.run(command, check=True, capture_output=True, text=True)
+def run(*command, check=True):
+    """Run a command to its end; one that hangs in the kernel, where it can't be killed, is left behind."""
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            code = None
+        said.seek(0)
+        words = " ".join(map(str, command))
+        assert code is not None, f"{words} did not end within {PATIENCE:g} s: {said.read()}"
+        assert code == 0 or not check, f"{words} ended with {code}: {said.read()}"
 
 
 def mounted():
@@ -64,6 +81,23 @@ def _relay():
         yield made
 
 
+@pytest.fixture(scope="session")
+def _watchdog(_relay, pytestconfig):
+    # What it says is not for the report of a test, which perhaps never comes.
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        watchdog = Watchdog(_relay.pid)
+    yield watchdog
+    watchdog.close()
+
+
+@pytest.fixture(autouse=True)
+def _watched(_watchdog, request):
+    # The first fixture of a test, and so the last to be left.
+    _watchdog.begin(request.node.nodeid)
+    yield
+    _watchdog.begin("")
+
+
 @pytest.fixture
 def relay(_relay):
     """The relay between clients and the server; by port 2049, all of NFS 4 goes through it."""
@@ -72,10 +106,10 @@ def relay(_relay):
 
 
 @pytest.fixture(autouse=True)
-def _unmount(_relay):
+def _unmount(_watched):
     yield
     for point in reversed(mounted()):
-        subprocess.run(["umount", "-f", "-l", point], check=False)
+        run("umount", "-f", "-l", point, check=False)
 
 
 class Share:
