@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import uuid
 
 import psutil
 import pytest
@@ -245,15 +244,14 @@ def view(cloud):
 def make_cinder(make_stores, cloud, view):
     """Return a function that makes a store; its keyword arguments are options, None leaves one out.
 
-    ``make_cinder("rbd1")`` has volumes of the type ``rbd1``; `user` is that of `Cloud.options`.  Stores try nothing
-    twice unless the test says otherwise, so that failing is quick.
+    All are called ``it``.  ``make_cinder("rbd1")`` has volumes of the type ``rbd1``; `user` is that of `Cloud.options`.
+    Stores try nothing twice unless the test says otherwise, so that failing is quick.
     """
 
     def make(kind, user="images", **options):
         given = {"retry_attempts": 1, "probe_interval": 0, "probe_timeout": 60, "operation_timeout": PATIENCE}
         given |= cloud.options(kind, user) | options
         lines = [f"{name} = {value}" for name, value in given.items() if value is not None]
-        name = f"it-{uuid.uuid4().hex[:6]}"
-        return make_stores("\n".join(["[DEFAULT]", f"enabled_backends = {name}:cinder", f"[{name}]", *lines]))[name]
+        return make_stores("\n".join(["[DEFAULT]", "enabled_backends = it:cinder", "[it]", *lines]))["it"]
 
     return make
