@@ -42,13 +42,20 @@ def rbd_parts(uri):
     return [found.fsid, found.pool, found.image, found.snapshot, found.get_uri()]
 
 
+def work_as_root():
+    """Have os-brick start no daemon for what needs root, which this process is."""
+    from os_brick.privileged import default  # type: ignore[import-not-found,unused-ignore]
+
+    default.set_client_mode(False)
+
+
 def version():
     import importlib.metadata
 
     return [glance_store.__name__, importlib.metadata.version("glance_store")]
 
 
-CALLS = {each.__name__: each for each in (add, read, size, delete, rbd_parts, version)}
+CALLS = {each.__name__: each for each in (add, read, size, delete, rbd_parts, work_as_root, version)}
 
 
 def main(path):
