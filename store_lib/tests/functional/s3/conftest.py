@@ -295,7 +295,7 @@ def bucket(rgw):
 
 @contextlib.contextmanager
 def parts_of_kib():
-    """Have the driver send parts much smaller than S3 has them, which Ceph and Swift here take: less to move."""
+    """Have the driver send parts much smaller than S3 has them, which the servers here take: less to move."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("store_lib.drivers.s3._MIN_PART", 64 * support.KIB)
         patch.setattr("store_lib.drivers.s3._PART", 128 * support.KIB)

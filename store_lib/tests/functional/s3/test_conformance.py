@@ -61,10 +61,8 @@ class TestGateway(SmallParts, OnServer):
         return self.configure(rgw, views)
 
 
-class TestMoto(OnServer):
-    """moto, which checks neither keys nor digests, but that parts have 5 MiB."""
-
-    options = "s3_store_large_object_size = 5"
+class TestMoto(SmallParts, OnServer):
+    """moto, which checks neither keys nor digests."""
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -6,7 +6,7 @@ import pytest
 from oslo_config import cfg
 
 from store_lib import Stores, errors
-from store_lib.interface import MIB, Feature
+from store_lib.interface import GIB, MIB, Feature
 from store_lib.tests.support import payload
 
 GOOD = {"s3_store_host": "https://s3.example.org", "s3_store_bucket": "images"}
@@ -114,6 +114,7 @@ def test_limits(make):
     """The peer's options act where an operator wrote them, in MiB; else what serves."""
     usual = make().limits
     assert (usual.part_size, usual.whole_max, usual.parallel, usual.max_parts) == (8 * MIB, 16 * MIB, 10, 10_000)
+    assert (usual.min_part, usual.max_part) == (5 * MIB, 5 * GIB), "no server takes others"
     written = make(s3_store_large_object_size=50, s3_store_large_object_chunk_size=20, s3_store_thread_pools=3).limits
     assert (written.part_size, written.parallel) == (20 * MIB, 3)
     assert written.whole_max == 50 * MIB - 1
