@@ -21,7 +21,7 @@ __all__ = ["Api", "Deadline", "Refused", "Volume"]
 T = TypeVar("T")
 
 #: Seconds between two looks at a volume: at first, by which factor they grow, at most.
-_FIRST, _FACTOR, _MOST = 0.05, 1.5, 3.0
+_FIRST, _FACTOR, _MOST = 0.08, 1.5, 3.0
 _PAGE = 500
 #: Looks for a message of Cinder, and seconds after each.
 _LOOKS, _MOMENT = 3, 0.3

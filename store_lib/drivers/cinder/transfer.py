@@ -102,12 +102,25 @@ class CinderUpload(Upload[CinderAddress]):
         return Deadline(self._ctx, self._driver.settings["cinder_state_transition_timeout"])
 
     def start(self) -> None:
-        """Have a volume made, and attach it."""
+        """Have a volume made, and attach it; another call goes on where one failed."""
         if self._volume is None:
             self._create()
         assert self._volume is not None
-        volume = self._api.wait(self._volume, ("available",), _MAKING, self._deadline())
-        self._attach(volume)
+        volume = self._api.wait(self._volume, ("available", *_ATTACHED), _MAKING, self._deadline())
+        try:
+            if volume.status != "available":
+                self._free()
+                volume = self._api.wait(self._volume, ("available",), _ATTACHED, self._deadline())
+            self._attach(volume)
+        except errors.StoreLibError as error:
+            error.outcome = Outcome.NOT_DONE  # the volume is known: one more try leaves no second one
+            raise
+
+    def _free(self) -> None:
+        """End what requests without an answer have left: nobody else knows of the volume."""
+        assert self._volume is not None
+        for each in self._api.attachments(self._volume):
+            self._api.release(each.id)
 
     def _create(self) -> None:
         settings = self._driver.settings
@@ -259,9 +272,8 @@ class CinderUpload(Upload[CinderAddress]):
             volume = self._api.volume(self._volume)
         except errors.NotFound:
             return
-        if volume.status in _ATTACHED:  # by a request without an answer: nobody else knows of the volume
-            for each in self._api.attachments(volume.id):
-                self._api.release(each.id)
+        if volume.status in _ATTACHED:
+            self._free()
         remove_volume(self._api, self._driver.attacher, volume, deadline)
 
     def _find(self, deadline: Deadline) -> None:
