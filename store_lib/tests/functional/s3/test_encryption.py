@@ -47,7 +47,8 @@ def test_with_the_customers_key(make_store, bucket):
     everything(store, bucket)
     assert "SIGNED_URLS" not in str(store.features)
     record = store.add("it", payload(1000))
-    for other in ({}, customer()):
+    others: list[dict[str, str]] = [{}, customer()]
+    for other in others:
         with pytest.raises(errors.StoreLibError) as raised:
             make_store(**other).open(record.location.uri)
         assert not isinstance(raised.value, errors.NotFound)
