@@ -10,7 +10,7 @@ from typing import Any
 
 from store_lib import errors
 
-__all__ = ["Login", "make_session", "translate"]
+__all__ = ["Caller", "Login", "make_session", "translate"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,33 @@ class Login:
         """Whether there is enough to log in with."""
         by_password = self.user and self.password
         return bool(self.auth_url and (by_password or (self.application_id and self.application_secret)))
+
+
+class Caller:
+    """What a service's request context tells of who asks; attributes go by OpenStack's names, old and new.
+
+    :param context: the context, or a token alone.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self.token: str | None = context if isinstance(context, str) else getattr(context, "auth_token", None)
+        self.user: str | None = getattr(context, "user_id", None) or getattr(context, "user", None)
+        self.project: str | None = getattr(context, "project_id", None) or getattr(context, "tenant", None)
+        self.roles: list[str] = list(getattr(context, "roles", None) or [])
+        self.catalog: list[Any] = list(getattr(context, "service_catalog", None) or [])
+
+    def endpoint(self, service: str, interface: str, region: str | None) -> str | None:
+        """Return the URL that the context's catalog has, None when it has none."""
+        for entry in self.catalog:
+            if entry.get("type") == service:
+                for each in entry.get("endpoints", ()):
+                    if region is None or region in (each.get("region"), each.get("region_id")):
+                        found = each.get(interface + "URL") or (
+                            each.get("url") if each.get("interface") == interface else None
+                        )
+                        if found:
+                            return str(found)
+        return None
 
 
 def make_session(

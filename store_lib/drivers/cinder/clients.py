@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from store_lib import errors
-from store_lib.drivers._keystone import Login, make_session
+from store_lib.drivers._keystone import Caller, Login, make_session
 from store_lib.drivers.cinder import options
-from store_lib.drivers.swift.auth import Caller
 from store_lib.interface import Context, Runtime
 from store_lib.settings import StoreSettings
 

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from store_lib import errors
+from store_lib.drivers._keystone import Caller
 from store_lib.drivers.cinder import values
 from store_lib.drivers.cinder.api import Api, Deadline, Volume
 from store_lib.drivers.cinder.attach import Attached, Readers
 from store_lib.drivers.cinder.removal import remove_volume
 from store_lib.drivers.cinder.values import CinderAddress
-from store_lib.drivers.swift.auth import Caller
 from store_lib.errors import Outcome
 from store_lib.interface import (
     GIB,
