@@ -86,15 +86,15 @@ class Gateway:
             "s3_store_bucket_url_format": "path",
         }
 
-    def side(self, name: str) -> Ours | Peer | Plain:
-        """Return one side."""
+    def side(self, name: str, **options: str) -> Ours | Peer | Plain:
+        """Return one side, with further options where it has a store."""
         if name in PLAIN:
             return PLAIN[name](self)
         return side(name)(
             {
                 "DEFAULT": {"enabled_backends": "one:s3"},
                 "glance_store": {"default_backend": "one"},
-                "one": self.section(),
+                "one": self.section() | options,
             }
         )
 
