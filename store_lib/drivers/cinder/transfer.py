@@ -180,7 +180,7 @@ class CinderUpload(Upload[CinderAddress]):
             try:
                 self._api.extend(self._volume, size)
                 after = self._api.wait(self._volume, ("in-use",), ("extending",), self._deadline())
-                _check_size(after, size)
+                self._check_size(after, size)
                 self._attached.grow(size)
                 return
             except errors.BackendError as error:  # refused, or failed later: this kind of storage cannot, just now
@@ -198,12 +198,17 @@ class CinderUpload(Upload[CinderAddress]):
         try:
             self._api.extend(self._volume, size)
             after = self._api.wait(self._volume, ("available",), ("extending",), self._deadline())
+            self._check_size(after, size)
         except errors.StoreFull:
             if self._api.volume(self._volume).status == "available":  # a smaller step may do
                 self._attach(before)
             raise
-        _check_size(after, size)
         self._attach(after)
+
+    def _check_size(self, volume: Volume, size: int) -> None:
+        """See that a volume has grown: where no backend has room, it just returns to the state that it was in."""
+        if volume.size < size:
+            raise self._api.problem(volume)
 
     def _detach(self) -> None:
         if self._attached is not None:
@@ -284,8 +289,3 @@ class CinderUpload(Upload[CinderAddress]):
                 self._volume = found[0].id
                 return
             deadline.pause()
-
-
-def _check_size(volume: Volume, size: int) -> None:
-    if volume.size < size:
-        raise errors.BackendError(f"Cinder extended the volume to {volume.size} bytes, not to {size}")
