@@ -21,8 +21,10 @@ SERVER = TOP / "tools/guest.d/nfs-server"
 ROOT = pathlib.Path("/nfsroot")
 #: Where the server itself listens.
 PORT = 2050
-#: Seconds for one call to the server, in tests where it does not answer.
-TIMEOUT = 3.0
+#: Seconds for one call to the server, in tests where it does not answer; a helper's start on a busy machine included.
+TIMEOUT = 5.0
+#: Mount points that several tests use.
+LASTING: set[str] = set()
 #: Seconds for a command that mounts or unmounts, and for a test, on a busy machine; by then the watchdog has helped.
 PATIENCE, LIMIT = 100.0, 200
 
@@ -108,7 +110,7 @@ def relay(_relay):
 @pytest.fixture(autouse=True)
 def _unmount(_watched):
     yield
-    for point in reversed(mounted()):
+    for point in reversed([each for each in mounted() if each not in LASTING]):
         run("umount", "-f", "-l", point, check=False)
 
 

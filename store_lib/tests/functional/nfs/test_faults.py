@@ -13,8 +13,8 @@ from store_lib.tests import support
 from store_lib.tests.functional.nfs.conftest import TIMEOUT, mount, mounted, run, server, unmount
 
 MIB = 1024 * 1024
-#: What ending a call may take beyond its deadline: helpers are killed and reaped, and the guest is slow.
-SLACK = 5.0
+#: What ending a call may take beyond its deadline where others keep the machine busy; each test prints what it took.
+SLACK = 30.0
 
 
 class Slow:
