@@ -56,6 +56,11 @@ class Encryption:
             self.creating["SSEKMSKeyId"] = settings["s3_store_encryption_kms_key"]
         self.plain_tags = kind in ("none", "AES256")
 
+    def confirmed(self, answer: Mapping[str, Any]) -> bool:
+        """Whether an answer about an object says that it is encrypted as it was asked for; some servers ignore that."""
+        asked = {name: self.creating.get(name) for name in ("ServerSideEncryption", "SSECustomerAlgorithm")}
+        return all(value is None or answer.get(name) == value for name, value in asked.items())
+
     def source(self) -> dict[str, Any]:
         """Return what a copy inside the server needs to read an object of this store."""
         return {f"CopySource{name}": value for name, value in self.reading.items()}

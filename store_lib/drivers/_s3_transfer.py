@@ -158,6 +158,7 @@ class S3Upload(Upload[S3Address]):
             answer = self._driver.in_bucket(
                 lambda: self._client.put_object(**request, Body=part.reader()), self._connection
             )
+        self._encrypted(answer)
         self._compare(part.digest, answer.get("ETag"))
         info = info_of(answer, size=part.length, plain=self._driver.encryption.plain_tags)
         if self._server.claims:
@@ -213,7 +214,15 @@ class S3Upload(Upload[S3Address]):
         if found.get("Metadata", {}).get(UPLOAD) != self.uuid:
             return None
         self._completed = self._completing
+        self._encrypted(found)
         return Committed(self._address, info_of(found, plain=self._driver.encryption.plain_tags))
+
+    def _encrypted(self, answer: Mapping[str, Any]) -> None:
+        """Remove our object and raise where the server did not encrypt it as it was asked to."""
+        if not self._driver.encryption.confirmed(answer):
+            self._client.delete_object(**self._object)
+            problem = "the server does not encrypt images as s3_store_encryption says; nothing was kept"
+            raise errors.BackendError(problem)
 
     def _refuse(self) -> NoReturn:
         raise errors.Duplicate("an image of that id is there already")

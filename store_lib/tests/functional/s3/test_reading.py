@@ -1,5 +1,6 @@
 """Reading, listing and deleting, and what a location may say."""
 
+import contextlib
 import http.client
 import ssl
 import urllib.parse
@@ -22,6 +23,26 @@ def test_no_request_before_the_first_get(rgw, make_store, bucket):
             assert content(store, f"{store.prefix()}{name}") == payload(size)
             sent = relay.seen()[before:]
             assert [each.partition("?")[0] for each in sent] == [f"GET /{bucket.name}/{name}"] * requests
+
+
+def test_requests_of_a_delete(rgw, make_store, bucket):
+    """Whether the image is there costs one request, which who does not mind spares; a missing one proves the bucket."""
+    with rgw.relay() as relay:
+        store = make_store(s3_store_host=f"https://127.0.0.1:{relay.port}", s3_store_server="ceph-rgw")
+        store.probe()
+        image, place = f"/{bucket.name}/it", f"/{bucket.name}"
+
+        def delete(**how):
+            before = len(relay.seen())
+            with contextlib.suppress(errors.NotFound):
+                store.delete(f"{store.prefix()}it", **how)
+            return relay.seen()[before:]
+
+        bucket.put("it")
+        assert delete() == [f"HEAD {image}", f"DELETE {image}"]
+        bucket.put("it")
+        assert delete(missing_ok=True) == [f"DELETE {image}"]
+        assert delete() == [f"HEAD {image}", f"HEAD {place}"]
 
 
 def test_ranges(store, bucket):
