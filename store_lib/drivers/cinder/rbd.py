@@ -10,7 +10,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.drivers._rbd_cluster import bounds
-from store_lib.drivers._rbd_handle import Handle
+from store_lib.drivers._rbd_handle import Handle, never_free
 from store_lib.drivers._rbd_image import Requests
 from store_lib.drivers._rbd_opts import MEND
 from store_lib.drivers._rbd_values import REQUEST, is_ceph
@@ -23,6 +23,18 @@ _IN_FLIGHT = 4
 #: Seconds for one request to an OSD.
 _REQUEST = 60.0
 _KEY = re.compile(r"^\s*key\s*=\s*(\S+)", re.MULTILINE)
+#: What ends the images and connections of this process.
+_OPEN: set[contextlib.ExitStack] = set()
+
+
+def _forget() -> None:
+    """Leave what is open, in a forked child, to the parent."""
+    for each in _OPEN:
+        never_free(each)
+    _OPEN.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 class RbdDevice(Device):
@@ -105,7 +117,13 @@ class RbdConnector(Connector):
             image = rbd.Image(ioctx, name, read_only=not writable)
             undo.callback(image.close)
             closing = undo.pop_all()
-        return RbdDevice(rbd, image, lambda image: closing.close())
+        _OPEN.add(closing)
+
+        def close(image: Any) -> None:
+            _OPEN.discard(closing)
+            closing.close()
+
+        return RbdDevice(rbd, image, close)
 
     def _conf(self, connection: Mapping[str, Any]) -> dict[str, str]:
         hosts = [f"[{host}]" if ":" in host and not host.startswith("[") else host for host in connection["hosts"]]
