@@ -1,10 +1,33 @@
-"""The cinder store does what every store does, whatever the protocol of its volumes."""
+"""The cinder store does what every store does, whatever the protocol of its volumes.
+
+Each image is a volume that Cinder makes, exports and deletes, which takes it a second: what most depends on that is
+tested every day, all of it in the long run.
+"""
 
 import uuid
 
 import pytest
 
 from store_lib.conformance import Conformance
+
+#: Numbers of the behaviours that are tested every day on Ceph, and those of them on NFS as well.
+DAILY = {
+    *(2, 3, 4, 5, 10, 11, 14, 15, 16, 24, 26, 33, 35, 36, 40, 44, 46, 56, 57, 62, 63, 69, 70, 71, 72, 73, 74),
+    *(85, 86, 87, 91, 93, 95, 100, 105, 121, 132),
+}
+DAILY_ON_NFS = {10, 11, 24, 26, 33, 35, 44, 46, 57, 71, 74, 93, 121}
+
+
+def only(numbers):
+    """Return a decorator that leaves a class the tests of these behaviours alone."""
+
+    def chosen(kind):
+        for name in dir(Conformance):
+            if name.startswith("test_") and int(name.split("_")[1]) not in numbers:
+                setattr(kind, name, None)
+        return kind
+
+    return chosen
 
 
 class OnCinder(Conformance):
@@ -27,5 +50,25 @@ class OnCinder(Conformance):
         return "\n".join(lines)
 
 
+@only(DAILY)
+class TestRbdDaily(OnCinder):
+    """Volumes in Ceph."""
+
+
+@only(DAILY_ON_NFS)
+class TestNfsDaily(OnCinder):
+    """Files on NFS."""
+
+    types = ("nfs1", "nfs2")
+
+
+@pytest.mark.long
 class TestRbd(OnCinder):
     """Volumes in Ceph."""
+
+
+@pytest.mark.long
+class TestNfs(OnCinder):
+    """Files on NFS."""
+
+    types = ("nfs1", "nfs2")
