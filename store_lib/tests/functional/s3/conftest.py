@@ -6,8 +6,8 @@ What each of them does not show:
   region; checksums that are appended to a body it refuses.  It was told to take parts of 64 KiB.
 * moto checks neither keys, signatures, clocks nor digests, and works on one request after another; it takes parts of
   64 KiB, too.
-* s3api looks at conditions, but two writers at one moment both pass; it knows neither encryption nor roles, and tells no
-  usage.
+* s3api looks at conditions, but two writers at one moment both pass; it knows neither encryption nor roles, and tells
+  nothing of usage.
 """
 
 import contextlib
