@@ -1,0 +1,312 @@
+"""Cinder that is down, hangs, refuses or fails later; hosts and processes that fail half-way.
+
+Each ends with an error of store_lib in bounded time, and leaves nothing attached, mounted, open or without an image.
+"""
+
+import itertools
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from store_lib import errors
+from store_lib.drivers.cinder.nfs import NfsConnector
+from store_lib.interface import Status
+from store_lib.tests.functional.cinder.conftest import GIB, PATIENCE
+from store_lib.tests.support import MIB, Child, content, payload, until
+
+pytestmark = pytest.mark.faults
+
+DATA = payload(3 * MIB)
+
+
+def holed(folder, size):
+    """Return an open file of `size` bytes that is a hole but for its end: quick to read and quick to write."""
+    path = folder / "holed"
+    with open(path, "wb") as file:
+        file.truncate(size - 3)
+        file.seek(size - 3)
+        file.write(b"end")
+    return open(path, "rb")
+
+
+def between(step):
+    """Yield DATA in two halves, with a step between them."""
+    yield DATA[: len(DATA) // 2]
+    step()
+    yield DATA[len(DATA) // 2 :]
+
+
+def test_cinder_is_down_at_the_start_and_in_the_middle(make_cinder, cloud, view):
+    """Stores are closed with a reason, and open again by themselves; what the dead Cinder kept is swept."""
+    store, late = make_cinder("rbd1"), make_cinder("rbd1")
+    kept = store.add("kept", DATA, len(DATA)).location
+    with cloud.killed():
+        assert late.probe().status is Status.DOWN
+        for ask in (late.add, store.add):
+            with pytest.raises(errors.StoreUnavailable):
+                ask("image", DATA, len(DATA))
+        with pytest.raises(errors.StoreUnavailable):
+            store.open(kept)
+        with pytest.raises(errors.StoreUnavailable):
+            store.delete(kept)
+    assert late.probe().status is Status.UP
+
+    down = cloud.killed()
+    with pytest.raises(errors.StoreLibError):
+        store.add("cut", between(down.__enter__), len(DATA))
+    down.__exit__(None, None, None)
+    assert content(late, kept) == DATA
+    until(lambda: store.sweep(older_than=0) and len(view.volumes()) == 1, PATIENCE)
+    view.settled()
+    store.delete(kept)
+    view.gone()
+
+
+def test_cinder_hangs(make_cinder, cloud, view):
+    """What hangs is given up in time, and all is well once it goes on."""
+    patient = make_cinder("rbd1")
+    kept = patient.add("kept", DATA, len(DATA)).location
+    hasty = make_cinder("rbd1", operation_timeout=5, cinder_api_timeout=5)
+    assert content(hasty, kept) == DATA
+    with cloud.stopped():
+        for ask in (hasty.stat, hasty.open, hasty.delete):
+            began = time.monotonic()
+            with pytest.raises(errors.StoreUnavailable):
+                ask(kept)
+            assert time.monotonic() - began < 60
+    assert content(patient, kept) == DATA
+    view.settled()
+
+
+def test_answers_are_lost(make_cinder, cloud, view):
+    """A volume whose making brought no answer is found again, as is an attachment; nothing is left of any."""
+    with cloud.relay() as relay:
+        store = make_cinder("rbd1", cinder_endpoint_template=f"http://127.0.0.1:{relay.port}/v3")
+        kept = store.add("kept", DATA, len(DATA)).location
+        for pattern in ("POST /v3/volumes$", "POST /v3/attachments$", "PUT /v3/attachments/"):
+            relay.rule(pattern, "lose")
+            with pytest.raises(errors.StoreLibError):
+                store.add("lost", DATA, len(DATA))
+            until(lambda: store.sweep(older_than=0) and len(view.volumes()) == 1, PATIENCE)
+            view.settled()
+        relay.rule("POST /v3/attachments$", "lose")
+        with pytest.raises(errors.StoreLibError):
+            store.open(kept)
+        until(lambda: store.sweep(older_than=0) and view.idle(), PATIENCE)
+        assert content(store, kept) == DATA
+
+
+def test_wrong_credentials(make_cinder):
+    """The reason is told, without user or password."""
+    store = make_cinder("rbd1", cinder_store_password="mistaken-secret")
+    with pytest.raises(errors.StoreLibError, match="refuses the credentials") as caught:
+        store.add("image", DATA, len(DATA))
+    assert "mistaken-secret" not in repr(caught.value) + str(caught.value)
+    assert store.probe().status is Status.DOWN
+
+
+def test_a_volume_type_that_is_not_there(make_cinder, view):
+    """The store is closed from the start, whoever it logs in as: no volume is tried."""
+    for user in ("images", "cinder"):
+        store = make_cinder("no-such-type", user=user)
+        assert store.probe().status is Status.DOWN
+        with pytest.raises(errors.StoreUnavailable, match="no-such-type"):
+            store.add("image", DATA, len(DATA))
+    assert view.empty()
+
+
+def test_a_quota_is_used_up(make_cinder, cloud, view, tmp_path):
+    """What does not fit is refused before anything is read; a volume that may not grow is removed."""
+    store = make_cinder("rbd1", user="poor")
+    project = cloud.env["USER_POOR_PROJECT_ID"]
+    view.admin.quotas.update(project, gigabytes=1)
+    try:
+        with pytest.raises(errors.StoreFull):
+            store.add("large", holed(tmp_path, GIB + MIB), GIB + MIB)
+        with holed(tmp_path, GIB + MIB) as source, pytest.raises(errors.StoreFull):
+            store.add("grows", source, digests=())
+        view.gone()
+        record = store.add("image", DATA, len(DATA))
+        with pytest.raises(errors.StoreFull):
+            store.add("another", DATA, len(DATA))
+        assert content(store, record.location) == DATA
+    finally:
+        view.admin.quotas.update(project, gigabytes=3)
+
+
+def test_no_backend_has_room(make_cinder, view):
+    """Cinder accepts the volume and fails it then: the reason is told, and the volume is removed."""
+    with pytest.raises(errors.StoreFull):
+        make_cinder("nowhere").add("image", DATA, len(DATA))
+    with pytest.raises(errors.StoreFull):
+        make_cinder("rbd1").add("large", itertools.repeat(bytes(MIB)), 100_000 * GIB)
+    view.gone()
+
+
+def end_of(store, location):
+    """Return the last bytes of an image."""
+    with store.open(location) as reader:
+        reader.seek(-3, os.SEEK_END)
+        return reader.read()
+
+
+def test_a_volume_goes_to_error(make_cinder, view, tmp_path):
+    """While it is attached and is to grow: Cinder refuses that, and takes it up again once it was detached."""
+    store = make_cinder("rbd1")
+    failed = []
+
+    def fail(done, total):
+        if view.statuses() == ["in-use"]:
+            failed.append(view.volumes()[0].id)
+            view.admin.volumes.reset_state(failed[0], state="error")
+
+    with holed(tmp_path, GIB + MIB) as source:
+        record = store.add("fails", source, digests=(), progress=fail)
+    assert failed
+    assert end_of(store, record.location) == b"end"
+    view.settled()
+
+
+def test_growing_by_more_than_there_is(make_cinder, view, tmp_path):
+    """Cinder accepts the step and leaves the volume as it was: it grows by what is needed then."""
+    store = make_cinder("rbd1", cinder_extend_step=100_000)
+    with holed(tmp_path, GIB + MIB) as source:
+        record = store.add("grows", source, digests=())
+    assert end_of(store, record.location) == b"end"
+    assert [each.size for each in view.volumes()] == [2]
+    view.settled()
+
+
+def test_extending_fails_while_attached(make_cinder, view, tmp_path, monkeypatch):
+    """Cinder cannot extend an NFS volume that is attached, and says so by a state alone: it is detached for that."""
+    monkeypatch.setattr(NfsConnector, "GROWS", True)
+    store = make_cinder("nfs1", cinder_do_extend_attached=True)
+    with holed(tmp_path, GIB + MIB) as source:
+        record = store.add("grows", source, digests=())
+    assert view.admin.messages.list(search_opts={"resource_uuid": view.volumes()[0].id}), "nothing has failed"
+    assert end_of(store, record.location) == b"end"
+    view.settled()
+
+
+def read(store, location):
+    """Read an image in another process and tell what it is."""
+    return content(store, location) == DATA
+
+
+@pytest.mark.parametrize(("kind", "count"), [("rbd1", 10), ("nfs1", 4)])
+def test_processes_read_one_image_at_once(make_cinder, view, kind, count):
+    """A volume has one attachment at a time: each process waits for its turn, and all of them get it."""
+    store = make_cinder(kind, operation_timeout=500, cinder_attach_timeout=500)
+    location = store.add("image", DATA, len(DATA)).location
+    children = [Child(read, store, location) for _ in range(count)]
+    try:
+        assert [child.result() for child in children] == [True] * count
+    finally:
+        for child in children:
+            child.__exit__()
+    view.settled()
+
+
+def test_deleting_fails_later(make_cinder, cloud, view):
+    """Cinder accepts the delete of a volume that somebody has open in Ceph, and takes it back seconds after."""
+    import rados
+    import rbd
+
+    store = make_cinder("rbd1")
+    location = store.add("image", DATA, len(DATA)).location
+    (volume,) = view.volumes()
+    with (
+        rados.Rados(conffile=cloud.env["CEPH_CONF"], rados_id="admin") as cluster,
+        cluster.open_ioctx(cloud.env["POOL_RBD1"]) as ioctx,
+        rbd.Image(ioctx, f"volume-{volume.id}"),
+        pytest.raises(errors.InUse),
+    ):
+        store.delete(location)
+    assert content(store, location) == DATA
+    store.delete(location)
+    view.gone()
+
+
+def test_what_has_snapshots_is_in_use(make_cinder, view):
+    """It stays readable, and goes once the snapshot is gone."""
+    store = make_cinder("nfs1")
+    location = store.add("image", DATA, len(DATA)).location
+    (volume,) = view.volumes()
+    snapshot = view.admin.volume_snapshots.create(volume.id)
+    until(lambda: view.admin.volume_snapshots.get(snapshot.id).status == "available", PATIENCE)
+    with pytest.raises(errors.InUse):
+        store.delete(location)
+    view.admin.volume_snapshots.delete(snapshot)
+    until(lambda: not view.admin.volume_snapshots.list(search_opts={"all_tenants": 1}), PATIENCE)
+    store.delete(location)
+    view.gone()
+
+
+def test_the_host_cannot_connect(make_cinder, view, tmp_path, monkeypatch):
+    """The volume was made and reserved, and the last step fails: nothing of it stays, and the image is not harmed."""
+    images = {kind: make_cinder(kind).add("image", DATA, len(DATA)).location for kind in ("rbd1", "nfs1")}
+    mount = tmp_path / "bin/mount"
+    mount.parent.mkdir()
+    mount.write_text("#!/bin/sh\necho 'mount.nfs: access denied by server' >&2\nexit 32\n")
+    mount.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{mount.parent}{os.pathsep}{os.environ['PATH']}")
+    for kind in ("rbd1", "nfs1"):
+        store = make_cinder(kind, cinder_rbd_keyring=tmp_path / "no-such-key-ring")
+        with pytest.raises(errors.StoreLibError) as reading:
+            store.open(images[kind])
+        with pytest.raises(errors.StoreLibError) as adding:
+            store.add("another", DATA, len(DATA))
+        assert not any(isinstance(each.value, errors.NotFound) for each in (reading, adding))
+    until(lambda: len(view.volumes()) == 2, PATIENCE)
+    view.settled()
+
+
+def hold(store, location, path):
+    """Read an image half, tell so, and stay."""
+    with store.open(location) as reader:
+        reader.read(MIB)
+        pathlib.Path(path).touch()
+        signal.pause()
+
+
+def write(store, path):
+    """Write half of an image, tell so, and stay."""
+
+    def stay():
+        pathlib.Path(path).touch()
+        signal.pause()
+
+    store.add("cut", between(stay), len(DATA))
+
+
+@pytest.mark.parametrize("kind", ["rbd1", "nfs1"])
+def test_a_process_is_killed_while_it_reads_and_one_while_it_writes(make_cinder, view, tmp_path, kind):
+    """What they had attached is taken away by a sweep, or by the next who wants the volume; so is the volume."""
+    store = make_cinder(kind)
+    location = store.add("image", DATA, len(DATA)).location
+    said = tmp_path / "reads", tmp_path / "writes"
+    with Child(hold, store, location, str(said[0])) as reader, Child(write, store, str(said[1])) as writer:
+        until(lambda: all(each.exists() for each in said), PATIENCE)
+        assert view.statuses() == ["in-use", "in-use"]
+        assert not store.sweep(older_than=0).removed  # they live
+        for child in (reader, writer):
+            child.kill(signal.SIGKILL)
+            child.wait()
+    assert content(store, location) == DATA
+    until(lambda: store.sweep(older_than=0) and len(view.volumes()) == 1, PATIENCE)
+    view.settled()
+    assert content(store, location) == DATA
+
+
+def test_a_volume_that_was_deleted_by_others(make_cinder, view):
+    """It is not found; the store is well."""
+    store = make_cinder("rbd1")
+    location = store.add("image", DATA, len(DATA)).location
+    view.volumes()[0].delete()
+    view.gone()
+    for ask in (store.open, store.stat, store.delete):
+        with pytest.raises(errors.NotFound):
+            ask(location)
