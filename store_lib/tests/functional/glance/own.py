@@ -123,7 +123,6 @@ def prepare(library):
     if library == "store_lib":
         importlib.import_module("store_lib.compat").install()
         stand_in = importlib.import_module("store_lib.tests.functional.glance.stand_in")
-        stand_in.provide_cinder()
         stand_in.correct_staging_folder()
     resolve_here()
     for module in ("glance.common.wsgi", "glance.db.migration"):  # tests rely on options that others happen to load

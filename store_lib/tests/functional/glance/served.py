@@ -8,8 +8,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from store_lib.tests import support
 from store_lib.tests.functional.glance.places import Place
-from store_lib.tests.functional.glance.service import TOP
+from store_lib.tests.functional.glance.service import PATIENCE, TOP
 
 MIB = 1024 * 1024
 
@@ -42,11 +43,11 @@ class Server:
         lines = Path(self.env["CEPH_CONF"]).read_text().splitlines()
         return next(line.partition("=")[2].strip() for line in lines if line.startswith("fsid"))
 
-    def section(self):
-        """Return the options of the section that the tool printed."""
+    def section(self, name=None):
+        """Return the options of the section that the tool printed: of the last one, where there are several."""
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string("[" + self._printed.partition("[")[2])
-        return dict(parser[parser.sections()[-1]])
+        return dict(parser[name or parser.sections()[-1]])
 
     def close(self):
         """Stop it and remove its folder."""
@@ -193,3 +194,68 @@ class SwiftPlace(Place):
     def take_away(self, image):
         """Remove an image behind Glance's back."""
         self._client.delete_object("glance", image)
+
+
+class CinderPlace(Place):
+    """Volumes of Cinder's, in Ceph.
+
+    :param kind: the type of the volumes.
+    """
+
+    kind = "cinder"
+
+    def __init__(self, store, server, kind):
+        from cinderclient import client
+        from keystoneauth1 import session
+        from keystoneauth1.identity import v3
+
+        super().__init__(store)
+        self._section = {**server.section(kind), "cinder_rbd_keyring": server.env["CEPH_KEYRING"]}
+        password = v3.Password(
+            self._section["cinder_store_auth_address"],
+            username=self._section["cinder_store_user_name"],
+            password=self._section["cinder_store_password"],
+            project_name=self._section["cinder_store_project_name"],
+            user_domain_id="default",
+            project_domain_id="default",
+        )
+        self._client = client.Client("3.54", session=session.Session(password))
+
+    def _volumes(self):
+        """Return all volumes, once those are gone or not that are being deleted."""
+
+        def settled():
+            found = self._client.volumes.list()
+            return None if any(each.status == "deleting" for each in found) else [found]
+
+        return support.until(settled, PATIENCE)[0]
+
+    def _volume(self, image):
+        return next(each for each in self._volumes() if each.name == f"image-{image}")
+
+    def section(self):
+        """Return the options of the store's section."""
+        return self._section
+
+    def objects(self):
+        """Return the names of the volumes."""
+        return {each.name for each in self._volumes()}
+
+    def attached(self):
+        """Return the volumes that are attached to some host, or are about to be."""
+        return [each.volume_id for each in self._client.attachments.list()]
+
+    def properties(self):
+        """Return what stores-info detail tells of the store."""
+        section = self._section
+        told = {"volume_type": section["cinder_volume_type"], "use_multipath": False}
+        return {**told, "project": section["cinder_store_project_name"]}
+
+    def url(self, image):
+        """Return the location of an image."""
+        return f"cinder://{self.store}/{self._volume(image).id}"
+
+    def take_away(self, image):
+        """Remove an image behind Glance's back."""
+        self._volume(image).delete()
+        support.until(lambda: not self.holds(image), PATIENCE)

@@ -1,8 +1,10 @@
 """What Glance tells of its stores, and stores that are full, write protected or broken."""
 
 import contextlib
+import copy
 import os
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -10,6 +12,7 @@ from store_lib.tests import support
 from store_lib.tests.functional.glance import places as kinds
 from store_lib.tests.functional.glance import service
 from store_lib.tests.functional.glance.client import Client
+from store_lib.tests.relay import Relay
 
 MIB = support.MIB
 
@@ -139,6 +142,35 @@ def test_a_store_that_is_broken_at_start(poor):
     for each in (good, image):
         user.delete(each)
     assert place.objects() == set()
+
+
+def test_a_swift_that_is_down_at_start(make_glance, tmp_path, places):
+    """Starts without Keystone: images fail at once and are not left importing, and all is well once it answers."""
+    place = copy.copy(places["container"])
+    section = place.section()
+    address = urllib.parse.urlsplit(section["swift_store_auth_address"])
+    with Relay(address.port) as relay:
+        relay.set(refuse=True)
+        behind = f"http://127.0.0.1:{relay.port}{address.path}"
+        place._section = {**section, "swift_store_auth_address": behind, "probe_interval": "1"}
+        glance = make_glance(tmp_path / "glance", [kinds.FilePlace("good", tmp_path / "good"), place])
+        try:
+            user, data = Client(glance), support.payload(MIB)
+            good, image = user.add(data, "good"), user.create()
+            user.upload(image, data, place.store, status=410)
+            assert user.show(image)["status"] == "queued"
+            user.import_image(
+                good, "copy-image", stores=[place.store], all_stores_must_succeed=False, failed=[place.store]
+            )
+            user.check(good, data, ["good"])
+            relay.set(refuse=False)
+            support.until(lambda: _took(user, image, data, place.store), service.PATIENCE)
+            user.check(image, data, [place.store])
+            for each in (good, image):
+                user.delete(each)
+            assert not place.holds(image)
+        finally:
+            glance.stop()
 
 
 def _took(user, image, data, store):

@@ -120,3 +120,28 @@ def test_a_single_store_and_then_several(single, web):
         user.check(image, data, ["fast"])
         user.delete(image)
         assert not fast.holds(image)
+
+
+@pytest.fixture
+def served(make_glance, tmp_path, places):
+    """Return a Glance that begins on glance_store, with stores on real servers."""
+    rows = [places["ceph"], places["container"]]
+    glance = make_glance(tmp_path / "glance", rows, on="glance_store")
+    yield Turns(glance)
+    glance.stop()
+
+
+def test_there_and_back_on_servers(served):
+    """Images on Ceph and Swift that one library has made are the same on the other one, which deletes them."""
+    user, rows = served.user, served.glance.places
+    for number, other in enumerate(["store_lib", "glance_store"]):
+        data = support.payload(5 * MIB + 7, seed=number)
+        images = {user.add(body, place.store): place for place in rows for body in (data, support.pieces(data))}
+        before = {image: (user.show(image), user.locations(image)) for image in images}
+
+        served.run_on(other)
+        for image, place in images.items():
+            assert (user.show(image), user.locations(image)) == before[image]
+            user.check(image, data, [place.store])
+            user.delete(image)
+            assert not place.holds(image)
