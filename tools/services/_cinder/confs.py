@@ -72,14 +72,15 @@ quota_volumes = -1
 quota_snapshots = -1
 quota_gigabytes = -1
 volume_clear = none
-rpc_response_timeout = 60
+# A busy machine may stand still for long, and that is no failure.
+rpc_response_timeout = 180
 migration_create_volume_timeout_secs = 60
 # The scheduler knows of the backends at once, and of their room soon.
 periodic_interval = 5
 periodic_fuzzy_delay = 0
 backend_stats_polling_interval = 10
 report_interval = 5
-service_down_time = 60
+service_down_time = 300
 
 [database]
 connection = sqlite:///{folder}/lib/cinder.sqlite

@@ -215,7 +215,7 @@ def test_deleting_fails_later(make_cinder, cloud, view):
     import rados
     import rbd
 
-    store = make_cinder("rbd1")
+    store = make_cinder("rbd1", cinder_delete_timeout=PATIENCE)
     location = store.add("image", DATA, len(DATA)).location
     (volume,) = view.volumes()
     with (
