@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks import cinder_cases, copy_cases, file_cases, http_cases, rbd_cases, s3_cases, swift_cases
 from benchmarks.case import Case, Target
 from benchmarks.measure import MIB, SCALE, tell
+from benchmarks.profile import PROFILES, profiled
 
 CASES: list[Case] = [
     *file_cases.CASES,
@@ -42,6 +43,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="runs of each side instead of the case's own number")
     parser.add_argument("--scale", type=int, default=1, help="take images N times smaller, to see that a case runs")
     parser.add_argument("--out", default=".bench", type=Path, help="folder of the results")
+    parser.add_argument("--profile", choices=PROFILES, help="tell where the time of one add goes, and run no case")
     parser.add_argument("--one", nargs=2, metavar=("SIDE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.case) - set(_names())
@@ -49,6 +51,8 @@ def main() -> int:
         parser.error(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(_names())}")
     if options.scale > 1:  # the sides read it, each in its process
         os.environ[SCALE] = str(options.scale)
+    if options.profile:
+        return _profile(options.profile)
     chosen = [case for case in CASES if not options.case or case.name in options.case]
     if options.one:
         tell(chosen[0].run(options.one[0], Path(options.one[1])))
@@ -60,9 +64,24 @@ def _names() -> list[str]:
     return [case.name for case in CASES]
 
 
-def _all(chosen: Sequence[Case], options: argparse.Namespace) -> int:
+def _folder() -> Path:
+    """Return a new folder, on tmpfs where there is one."""
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    folder = Path(tempfile.mkdtemp(prefix="store_lib-bench-", dir=base))
+    return Path(tempfile.mkdtemp(prefix="store_lib-bench-", dir=base))
+
+
+def _profile(name: str) -> int:
+    folder = _folder()
+    try:
+        for line in profiled(name, folder):
+            print(line, flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _all(chosen: Sequence[Case], options: argparse.Namespace) -> int:
+    folder = _folder()
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     try:

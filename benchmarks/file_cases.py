@@ -13,12 +13,13 @@ from benchmarks.case import Case, Target
 from benchmarks.measure import GIB, MIB, RandomStream, Result, measured
 from benchmarks.sides import Ours, Peer, side
 
-__all__ = ["CASES", "made_input"]
+__all__ = ["CASES", "made_input", "stores_of"]
 
 _BOTH = ["md5", "sha512"]
 
 
-def _stores(name: str, folder: Path) -> Ours | Peer:
+def stores_of(name: str, folder: Path) -> Ours | Peer:
+    """Return a library with one file store in a folder of its own below `folder`."""
     return side(name)(
         {
             "DEFAULT": {"enabled_backends": "one:file"},
@@ -45,7 +46,7 @@ def _add(digests: list[str], size: int, known: bool = True):
         path = made_input(folder, size)
         if name == "slowest digest":
             return _digest_alone(path, digests)
-        stores = _stores(name, folder)
+        stores = stores_of(name, folder)
         uris: list[str] = []
 
         def work() -> int:
@@ -74,7 +75,7 @@ def _digest_alone(path: Path, digests: list[str]) -> Result:
 
 def _get(size: int, offset: int = 0, length: int | None = None):
     def run(name: str, folder: Path) -> Result:
-        stores = _stores(name, folder)
+        stores = stores_of(name, folder)
         with open(made_input(folder, size), "rb") as file:
             uri = stores.add("image", file, size, ["sha512"])
         stores.get(uri, 0, MIB)
@@ -88,7 +89,7 @@ def _get(size: int, offset: int = 0, length: int | None = None):
 
 def _small_add(name: str, folder: Path) -> Result:
     """Return the mean of many adds of 64 KiB, known size."""
-    stores = _stores(name, folder)
+    stores = stores_of(name, folder)
     data = os.urandom(64 * 1024)
     count = 300
 
@@ -108,7 +109,7 @@ def _small_add(name: str, folder: Path) -> Result:
 def _memory(known: bool):
     def run(name: str, folder: Path) -> Result:
         size = 8 * GIB
-        stores = _stores(name, folder)
+        stores = stores_of(name, folder)
         stores.delete(stores.add("warm", iter([b"x"]), 1, _BOTH))
         uris: list[str] = []
 
