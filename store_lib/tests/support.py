@@ -116,7 +116,9 @@ def nothing_left(seconds=5.0):
     began = time.monotonic()
     while left := _counted() - before:
         passed = time.monotonic() - began
-        assert passed < seconds, f"left behind: {dict(left)}"
+        # Idle threads go by themselves after a while, which proves nothing; a process takes its time to end.
+        patience = seconds if any(name.startswith("store_lib") for name in left) else 6 * seconds
+        assert passed < patience, f"left behind: {dict(left)}"
         if passed > 0.1 or any(name.startswith("/") for name in left):
             gc.collect()  # what an error refers to goes with it
         time.sleep(0.005)  # threads need a moment to end
