@@ -16,7 +16,7 @@ from store_lib.drivers.cinder import failures
 from store_lib.errors import Outcome
 from store_lib.interface import GIB, Context
 
-__all__ = ["Api", "Deadline", "Refused", "Volume"]
+__all__ = ["Api", "Deadline", "Volume", "refused"]
 
 T = TypeVar("T")
 
@@ -27,8 +27,9 @@ _PAGE = 500
 _LOOKS, _MOMENT = 3, 0.3
 
 
-class Refused(errors.BackendError):
-    """Cinder refuses the request because of the state that the volume is in."""
+def refused(error: errors.StoreLibError) -> bool:
+    """Whether an error is that Cinder refuses a request because of the state that the volume is in."""
+    return getattr(error.__cause__, "code", None) == 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Api:
 
         Logging in comes first, so that Keystone's errors and those of Cinder can be told apart.
 
-        :raises Refused: Cinder answered 400.
+        :raises BackendError: Cinder refuses; see `refused`.
         :raises StoreLibError: all else that can go wrong.
         """
         session = self._client.client
@@ -348,7 +349,7 @@ def _told(
         return of_keystone(error)
     if module == "cinderclient":
         if getattr(error, "code", None) == 400:
-            return Refused(f"Cinder refuses: {str(getattr(error, 'message', ''))[:300]}")
+            return errors.BackendError(f"Cinder refuses: {str(getattr(error, 'message', ''))[:300]}")
         return failures.of_cinder(error)
     if module == "requests":
         return errors.StoreUnavailable(f"a request failed ({type(error).__name__})", outcome=Outcome.UNKNOWN)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from store_lib import errors
-from store_lib.drivers.cinder.api import Api, Deadline, Refused, Volume
+from store_lib.drivers.cinder.api import Api, Deadline, Volume, refused
 from store_lib.drivers.cinder.base import Connector, Device, connector_of
 from store_lib.drivers.cinder.host import Host
 from store_lib.drivers.cinder.notes import Note, Notes
@@ -166,7 +166,9 @@ class Attacher:
         while True:
             try:
                 return api.reserve(volume.id, writable)
-            except Refused as error:
+            except errors.BackendError as error:
+                if not refused(error):
+                    raise
                 now = api.volume(volume.id)
                 if now.status not in _OCCUPIED | {"available"}:
                     raise api.problem(now) from error

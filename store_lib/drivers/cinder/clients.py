@@ -25,7 +25,7 @@ class Clients:
     def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
         self._settings = settings
         self._login = options.login(settings)
-        self._held = runtime.per_process(self._own, lambda made: None, lambda made: None)
+        self._held = runtime.per_process(self._own, _close, lambda made: None)
 
     @property
     def own(self) -> bool:
@@ -100,6 +100,11 @@ class Clients:
             endpoint_override=endpoint,
             retries=0,  # the engine repeats
         )
+
+
+def _close(client: Any) -> None:
+    """End the connections of a client."""
+    client.client.session.session.close()
 
 
 def _bound(session: Any, connect: float) -> None:

@@ -205,7 +205,7 @@ class CinderDriver(Driver[CinderAddress]):
         """Return the room that the project's quota leaves, and the pools of the volume type where they may be seen."""
         api = self._api(ctx)
         quota = api.quota()
-        rooms = [Capacity(quota[0], max(0, quota[0] - quota[1]), quota[1])] if quota else []
+        rooms = [Capacity(quota[0], max(0, quota[0] - quota[1]), min(quota))] if quota else []
         rooms += self._pools(api)
         known = [room for room in rooms if room.free is not None]
         return min(known, key=lambda room: room.free or 0) if known else Capacity(None, None, None)
@@ -248,7 +248,7 @@ def _room(pool: Mapping[str, Any]) -> Capacity:
         total, free = (int(float(pool[f"{name}_capacity_gb"]) * GIB) for name in ("total", "free"))
     except (KeyError, TypeError, ValueError, OverflowError):
         return Capacity(None, None, None)
-    return Capacity(total, free, max(0, total - free))
+    return Capacity(total, min(free, total), max(0, total - free))
 
 
 def _checked(volume: Volume) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from store_lib import errors
-from store_lib.drivers.cinder.api import Api, Deadline, Refused, Volume
+from store_lib.drivers.cinder.api import Api, Deadline, Volume, refused
 from store_lib.drivers.cinder.attach import Attacher
 from store_lib.interface import Deletion
 
@@ -26,7 +26,9 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
             return _watch(api, volume, deadline)
         except errors.NotFound:
             return Deletion.DELETED
-        except Refused as error:
+        except errors.BackendError as error:
+            if not refused(error):
+                raise
             now = _now(api, volume.id)
             if now is None:
                 return Deletion.DELETED

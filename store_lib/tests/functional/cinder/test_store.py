@@ -1,6 +1,8 @@
 """What is particular to volumes: logins, growth, attachments that readers share, what others see of an image."""
 
 import contextlib
+import http.server
+import threading
 import types
 
 import pytest
@@ -37,6 +39,30 @@ def test_what_others_see_of_an_image(make_cinder, view):
     assert ("an-image", len(DATA)) in [(each.id, each.size) for each in store.list()]
     assert content(store, f"cinder://{volume.id}") == DATA
     view.settled()
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Answers that there is no such thing, as any web server but Cinder does."""
+
+    def do_GET(self):
+        """Answer."""
+        self.send_error(404)
+
+    def log_message(self, *what):
+        """Be quiet."""
+
+
+def test_a_server_that_is_not_cinder(make_cinder, view):
+    """That it has no such volume does not mean that the image is gone."""
+    location = make_cinder("rbd1").add("image", DATA, len(DATA)).location.uri
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = make_cinder("rbd1", cinder_endpoint_template=f"http://127.0.0.1:{server.server_port}/v3")
+        for ask in (store.stat, store.open, store.delete):
+            with pytest.raises(errors.StoreUnavailable):
+                ask(f"cinder://{location.rpartition('/')[2]}")
+        server.shutdown()
+    assert view.statuses() == ["available"]
 
 
 @pytest.mark.parametrize("kind", ["rbd1", "nfs1"])
