@@ -99,7 +99,8 @@ class Pool:
             pass  # it was done before
         except self.rados.ObjectExists:
             return False
-        self.free(old, image_id)
+        with contextlib.suppress(self.rados.ObjectNotFound):  # nobody else ever has the old name
+            self.ioctx.remove_object(f"rbd_id.{old}")
         return True
 
     def free(self, name: str, image_id: str) -> None:

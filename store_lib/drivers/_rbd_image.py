@@ -7,7 +7,7 @@ import contextlib
 import datetime
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from store_lib import errors
@@ -20,6 +20,9 @@ __all__ = ["OpenImage", "RbdDownload", "Requests", "find_image", "image_info", "
 
 #: Zeroes that stand for a hole.
 _ZEROES = bytes(REQUEST)
+
+#: Requests whose bytes are kept back together, until it is seen that their image is still there.
+_HELD = 4
 
 #: An open rbd.Image; the connection it belongs to stays open as long as it is.
 OpenImage = Handle[Any]
@@ -133,14 +136,16 @@ def _raised(rbd: Any, code: int) -> BaseException:
     return known if known is not None else error
 
 
-def write(rbd: Any, handle: OpenImage, data: memoryview, offset: int, most: int) -> None:
-    """Write `data` at `offset`, in requests of which `most` are on their way at once; returns when all are stored."""
+def write(rbd: Any, handle: OpenImage, pieces: Iterable[tuple[int, bytes]], most: int) -> None:
+    """Write each of ``(offset, bytes)``, `most` of them on their way at once; returns when all are stored.
+
+    :param pieces: bytes, since the binding takes nothing else; each of at most `REQUEST`.
+    """
     with handle.use() as image, Requests(most) as requests:
-        for at in range(0, len(data), REQUEST):
+        for at, piece in pieces:
             if requests.full:
                 requests.take(rbd)
-            piece = data[at : at + REQUEST].tobytes()  # the binding takes nothing but bytes
-            requests.add(lambda done, piece=piece, at=at: image.aio_write(piece, offset + at, done))  # type: ignore[misc]
+            requests.add(lambda done, piece=piece, at=at: image.aio_write(piece, at, done))  # type: ignore[misc]
         while requests:
             requests.take(rbd)
 
@@ -160,6 +165,8 @@ class RbdDownload(Download):
             with self._handle.use() as image:
                 self.info, self._snapshot = image_info(image, address)
                 self._id: str | None = None if image.old_format() else image.id()
+                #: Bytes that lie in one object.
+                self._object: int = min(image.stripe_unit(), image.stat()["obj_size"])
                 # What an image has from the one it was cloned of is not in its own list of objects.
                 self._dense = image.old_format() or _has_parent(image) or self.info.size <= REQUEST
         except BaseException:
@@ -168,30 +175,49 @@ class RbdDownload(Download):
 
     def read(self, offset: int, length: int) -> Iterator[bytes]:
         """Yield the bytes of the range; what was never written is not asked for."""
-        last = b""
-        for chunk in self._chunks(offset, length):
-            if last:
-                yield last
-            last = chunk
-        self._check_there()
-        yield last
+        held: list[bytes] = []
+        for chunk, hole in self._chunks(offset, length):
+            if not held and (hole or not self._may_be_gone(offset, chunk)):
+                yield chunk
+            else:
+                held.append(chunk)
+            offset += len(chunk)
+            if len(held) == _HELD:
+                self._check_there()
+                yield from held
+                held.clear()
+        if held:
+            self._check_there()
+            yield from held
 
-    def _chunks(self, offset: int, length: int) -> Iterator[bytes]:
+    def _may_be_gone(self, offset: int, chunk: bytes) -> bool:
+        """Return whether there are only zeroes where an object should be: that is how one reads that is not there."""
+        start = 0
+        while start < len(chunk):
+            stop = min(len(chunk), start + self._object - (offset + start) % self._object)
+            # Nearly always the first byte tells.
+            if not chunk[start] and not chunk[stop - 1] and chunk.startswith(_ZEROES[: stop - start], start):
+                return True
+            start = stop
+        return False
+
+    def _chunks(self, offset: int, length: int) -> Iterator[tuple[bytes, bool]]:
+        """Yield the bytes of the range in requests, and whether they are a known hole."""
         with self._cluster.pool() as pool, Requests(self._most) as requests:
             for extent in self.extents(offset, length):
                 for at in range(extent.offset, extent.offset + extent.length, REQUEST):
                     size = min(REQUEST, extent.offset + extent.length - at)
                     if extent.hole:
                         while requests:
-                            yield requests.take(pool.rbd)
-                        yield _ZEROES[:size]
+                            yield requests.take(pool.rbd), False
+                        yield _ZEROES[:size], True
                         continue
                     if requests.full:
-                        yield requests.take(pool.rbd)
+                        yield requests.take(pool.rbd), False
                     with self._handle.use() as image:
                         requests.add(lambda done, at=at, size=size: image.aio_read(at, size, done))  # type: ignore[misc]
             while requests:
-                yield requests.take(pool.rbd)
+                yield requests.take(pool.rbd), False
 
     def _check_there(self) -> None:
         """Make sure that the image was there until now: of one that is being removed, zeroes are read and no error."""
@@ -221,7 +247,10 @@ class RbdDownload(Download):
         with self._lock:
             if self._runs is None:
                 size = self.info.size
-                self._runs = [Extent(0, size, False)] if self._dense and size else self._written()
+                runs = [Extent(0, size, False)] if self._dense and size else self._written()
+                if not self._dense:  # of an image that is gone all would be a hole
+                    self._check_there()
+                self._runs = runs
             return self._runs
 
     def _written(self) -> list[Extent]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from store_lib import errors
 from store_lib.drivers._rbd_cluster import Pool
 from store_lib.drivers._rbd_delete import remove_unfinished
 from store_lib.drivers._rbd_image import OpenImage, RbdDownload, open_image, write
-from store_lib.drivers._rbd_values import SNAPSHOT, RbdAddress, unfinished_name
+from store_lib.drivers._rbd_values import REQUEST, SNAPSHOT, RbdAddress, unfinished_name
 from store_lib.interface import MIB, Address, Committed, Driver, Leftover, ObjectInfo, Owner, Part, Token, Upload
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ class RbdUpload(Upload[RbdAddress]):
         """Write the bytes at their place."""
         if self._handle is None:
             raise errors.BackendError("the upload has not begun, or has ended")
+        pieces = ((part.offset + at, part.data[at : at + REQUEST].tobytes()) for at in range(0, part.length, REQUEST))
         with self._cluster.pool() as pool:
-            write(pool.rbd, self._handle, part.data, part.offset, self._most)
+            write(pool.rbd, self._handle, pieces, self._most)
         return None
 
     def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> Token:
@@ -90,15 +91,8 @@ class RbdUpload(Upload[RbdAddress]):
         opened = self._open_source(source, address)
         if self._handle is None:
             raise errors.BackendError("the upload has not begun, or has ended")
-        at = offset
         with self._cluster.pool() as pool:
-            for extent in opened.extents(offset, length):
-                if extent.hole:
-                    continue
-                at = extent.offset
-                for chunk in opened.read(extent.offset, extent.length):
-                    write(pool.rbd, self._handle, memoryview(chunk), at, self._most)
-                    at += len(chunk)
+            write(pool.rbd, self._handle, _written(opened, offset, length), self._most)
         return None
 
     def _open_source(self, source: Driver[Any], address: Address) -> RbdDownload:
@@ -113,17 +107,22 @@ class RbdUpload(Upload[RbdAddress]):
         Claiming the name is the moment at which the image becomes visible; what follows only tidies up.
         """
         with self._cluster.pool() as pool, self._image() as image:
-            if image.size() != size:
+            if self._capacity != size:
                 image.resize(size)
+                self._capacity = size
             image.flush()
+            stored = image.size()  # now: asked after the snapshot, it would read the header again
             with contextlib.suppress(pool.rbd.ImageExists):
                 image.create_snap(SNAPSHOT)
-            if not image.is_protected_snap(SNAPSHOT):
+            try:
                 image.protect_snap(SNAPSHOT)
+            except pool.rbd.ImageBusy:
+                if not image.is_protected_snap(SNAPSHOT):
+                    raise
             self._naming = True
             if not pool.claim(self._image_id, self._id):
                 raise errors.Duplicate(f"image {self._image_id} is there already")
-            return self._listed(pool, image.size())
+            return self._listed(pool, stored)
 
     def _listed(self, pool: Pool, size: int) -> Committed[RbdAddress]:
         """Complete the renaming: the name stands for the image, and readers may have met it."""
@@ -165,3 +164,13 @@ class RbdUpload(Upload[RbdAddress]):
             self._cluster.renew()
             return (Leftover("unfinished image", ("unfinished image", self._temporary), self._owner),)
         return ()
+
+
+def _written(source: RbdDownload, offset: int, length: int) -> Iterable[tuple[int, bytes]]:
+    """Yield what was ever written of a range, each run in requests, with its offset."""
+    for extent in source.extents(offset, length):
+        if not extent.hole:
+            at = extent.offset
+            for chunk in source.read(extent.offset, extent.length):
+                yield at, chunk
+                at += len(chunk)

@@ -85,7 +85,7 @@ class RbdDriver(Driver[RbdAddress]):
     @property
     def limits(self) -> Limits:
         """As many parts at once as keep the wanted requests on their way."""
-        part = 4 * REQUEST
+        part = 2 * REQUEST
         parallel = max(1, self.in_flight * REQUEST // (self.settings.base.part_size or part))
         return Limits(
             part_size=part,

@@ -1,6 +1,7 @@
 """Deleting: what clones, readers and others still need stays until they are done with it."""
 
 import contextlib
+import json
 
 import pytest
 
@@ -34,19 +35,26 @@ def test_a_clone_of_the_old_kind_keeps_its_image(store, image, view):
     assert store.delete(image.location) is Deletion.DELETED
 
 
-def test_a_clone_of_the_new_kind_outlives_its_image(store, image, view):
+def test_a_clone_of_the_new_kind_outlives_its_image(store, image, cluster, view):
     """The image waits in the trash, and goes with a sweep once the clone is gone."""
     view.clone("parent", "instance-1", 2)
     assert store.delete(image.location) is Deletion.DEFERRED
     with pytest.raises(errors.NotFound):
         store.stat(image.location)
-    assert view.trash() == ["parent"]
+    (left,) = store.leftovers()
+    (told,) = json.loads(cluster.run(f"rbd trash ls {view.pool} --all --format json"))
+    assert (told["name"], told["id"], left.size) == ("parent", left.address[1], 5 * MIB)
+    assert not [*store.list()]
+    parent = json.loads(cluster.run(f"rbd info {view.pool}/instance-1 --format json"))["parent"]
+    assert (parent["image"], parent["trash"]) == ("parent", True)
     with view.image("instance-1") as clone:
         assert clone.read(0, MIB) == payload(5 * MIB)[:MIB]
     assert not store.sweep(older_than=0).removed, "its clone needs it"
 
     view.rbd.RBD().remove(view.ioctx, "instance-1")
     assert [each.kind for each in store.sweep(older_than=0).removed] == ["image in the trash"]
+    assert json.loads(cluster.run(f"rbd trash ls {view.pool} --all --format json")) == []
+    assert json.loads(cluster.run(f"rbd du -p {view.pool} --format json"))["images"] == []
     assert view.empty()
 
 
@@ -122,8 +130,9 @@ def read_to_the_end(reader):
         assert piece.strip(b"\0")
 
 
-def test_a_reader_is_told_that_its_image_was_removed(store, view):
+def test_a_reader_is_told_that_its_image_was_removed(make_store):
     """Of an image that is being removed zeroes would be read: it is an error instead."""
+    store = make_store(rbd_store_in_flight=2)  # little is read ahead
     data = payload(40 * MIB)
     location = store.add("parent", data, len(data)).location
     with store.open(location) as reader:

@@ -20,8 +20,8 @@ DATA = payload(40 * MIB)
 
 @pytest.fixture
 def store(make_store):
-    """Return a store that gives up soon: one request ends in a quarter of the time."""
-    return make_store(operation_timeout=12, probe_timeout=8, probe_interval=0)
+    """Return a store that gives up soon: one request ends in a quarter of the time, so few wait for a busy disk."""
+    return make_store(operation_timeout=12, probe_timeout=8, probe_interval=0, rbd_store_in_flight=4)
 
 
 def during(place, daemon, at):
@@ -138,6 +138,15 @@ def test_no_monitor_at_the_first_use(make_store, cluster):
     assert comes_back(store)
 
 
+def test_a_client_that_the_cluster_has_cut_off(store, cluster):
+    """What an administrator, or another client that took its lock, has cut off connects anew by itself."""
+    location = store.add("image", b"abc", 3).location
+    with store._driver.cluster.pool() as pool:
+        cluster.admin.blocklist_add(pool.cluster.get_addrs(), 600)
+    assert content(store, comes_back(store)) == b"back"
+    assert content(store, location) == b"abc"
+
+
 def test_a_full_pool(store, cluster, view):
     """What does not fit is refused exactly and at once, nothing is left, and deleting works in the full pool."""
     kept = store.add("kept", DATA[:MIB], MIB).location
@@ -209,6 +218,48 @@ def test_a_user_that_may_only_read(make_store, cluster, store, pool):
         with pytest.raises(errors.Forbidden):
             refused()
     assert [each.id for each in store.list()] == ["image"]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_an_osd_that_goes_at_any_moment(store, cluster, view):
+    """Adding, reading, deleting: each ends in time, well or with an error of ours; what is there is whole."""
+    seed = os.getpid()
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    known = errors.StoreUnavailable, errors.CommitUnknown
+    kept = store.add("kept", DATA, len(DATA)).location
+    for number in range(20):
+        doomed = store.add(f"doomed-{number}", DATA[:MIB], MIB).location
+
+        def go(fault, after):
+            time.sleep(after)
+            with getattr(cluster, fault)("osd.0"):
+                time.sleep(4)
+
+        going = threading.Thread(target=go, args=(chance.choice(["stopped", "killed"]), 2 * chance.random()))
+        going.start()
+        began = time.monotonic()
+        added = None
+        with contextlib.suppress(*known):
+            added = store.add(f"new-{number}", DATA, len(DATA)).location
+        with contextlib.suppress(*known):
+            assert content(store, kept) == DATA
+        with contextlib.suppress(*known):
+            store.delete(doomed)
+        assert time.monotonic() - began < 180
+        going.join()
+        store.delete(comes_back(store))
+        listed = {each.id: each.location for each in store.list()}
+        assert added is None or f"new-{number}" in listed
+        assert content(store, kept) == DATA
+        for name, location in listed.items():
+            if name.startswith("new-"):
+                assert content(store, location) == DATA
+            if name != "kept":
+                store.delete(location)
+    store.delete(kept)
+    sweep_until_empty(store, view)
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ import pytest
 
 from store_lib import errors
 from store_lib.interface import Deletion, Extent
+from store_lib.tests.functional.rbd.conftest import Cluster
 from store_lib.tests.support import KIB, MIB, Child, content, payload, sha512, until
 
 
@@ -118,7 +119,29 @@ def test_copies_inside_the_cluster(make_stores, cluster, view):
         assert content(stores["other"], copied.location) == data
         told = json.loads(cluster.run(f"rbd du {other}/image --format json --exact"))
         assert sum(each["used_size"] for each in told["images"]) < 30 * MIB
+        assert json.loads(cluster.run(f"rbd info {other}/image@snap --format json"))["protected"] == "true"
         assert stores["other"].delete(copied.location) is Deletion.DELETED
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_copies_to_another_cluster(make_stores, cluster, view, tmp_path):
+    """The bytes go through, with their digests, and locations of the other cluster are foreign."""
+    other = Cluster(tmp_path / "other")
+    try:
+        with other.pool() as pool:
+            head = "[DEFAULT]\nenabled_backends = it:rbd, other:rbd\n[glance_store]\ndefault_backend = it\n"
+            stores = make_stores(head + cluster.section("it", view.pool) + other.section("other", pool))
+            data = payload(9 * MIB)
+            record = stores["it"].add("image", data, len(data))
+            copied = stores.copy(record.location, "other")
+            assert copied.digests == record.digests
+            assert content(stores["other"], copied.location) == data
+            with pytest.raises(errors.ForeignLocation):
+                stores["it"].stat(copied.location.uri)
+            stores.close()
+    finally:
+        other.stop()
 
 
 def test_one_of_several_gets_the_id(store, view):
