@@ -25,8 +25,8 @@ PORT = 2050
 TIMEOUT = 5.0
 #: Mount points that several tests use.
 LASTING: set[str] = set()
-#: Seconds for a command that mounts or unmounts, and for a test, on a busy machine; by then the watchdog has helped.
-PATIENCE, LIMIT = 100.0, 200
+#: Seconds for a command that mounts or unmounts, and for a test, on a busy machine.
+PATIENCE, LIMIT = 100.0, 300
 
 
 def pytest_collection_modifyitems(items):
@@ -95,9 +95,9 @@ def _watchdog(_relay, pytestconfig):
 @pytest.fixture(autouse=True)
 def _watched(_watchdog, request):
     # The first fixture of a test, and so the last to be left.
-    _watchdog.begin(request.node.nodeid)
+    _watchdog.begin(request.node.nodeid, request.node.get_closest_marker("timeout").args[0])
     yield
-    _watchdog.begin("")
+    _watchdog.begin("", 0)
 
 
 @pytest.fixture
@@ -163,10 +163,10 @@ def make_nfs(make_stores, tmp_path):
             "nfs_version": version,
             "nfs_mount_options": "nolock" if version == "3" else "",
             "nfs_mount_point_base": point,
-            "filesystem_store_timeout": 20,
+            "filesystem_store_timeout": 60,
             "retry_attempts": 1,
             "probe_interval": 0,
-            "probe_timeout": 30,
+            "probe_timeout": 60,
         }
         options = {name: value for name, value in {**own, **options}.items() if value not in (None, "")}
         lines = ["[DEFAULT]", f"enabled_backends = it:{kind}", "[it]", *(f"{k} = {v}" for k, v in options.items())]

@@ -106,7 +106,7 @@ def test_a_stale_share_is_an_error_and_comes_back_by_a_mount_of_its_own(make_sha
     (share.folder / ".store_lib").write_text(marker)
     (share.folder / "image-1").write_bytes(b"x")
     print(store.probe())
-    support.until(lambda: store.probe().status is Status.UP, 60)
+    support.until(lambda: store.probe().status is Status.UP, 90)
     assert support.content(store, record.location) == b"x"
     store.add("image-2", b"y")
     assert share.names == ["image-1", "image-2"]

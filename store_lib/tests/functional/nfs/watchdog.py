@@ -3,8 +3,8 @@
 What hangs in the kernel can't be interrupted by a signal, and Python runs no handler while one of its threads is in a
 call that holds the interpreter; so the test's own time-out is not enough where file servers are made to hang.
 
-A test that takes longer than RESCUE has the stacks of Python and of the kernel printed, the server and its network
-brought back, and all shares unmounted by force.  When it is not over after GIVE_UP, the guest is ended.
+A test that takes most of its time-out has the stacks of Python and of the kernel printed, the server and its network
+brought back, and all shares unmounted by force.  When its time-out does not end it, the guest is ended.
 """
 
 import faulthandler
@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 
-__all__ = ["GIVE_UP", "RESCUE", "Watchdog"]
+__all__ = ["Watchdog"]
 
-#: Seconds from the beginning of a test, its fixtures included.
-RESCUE, GIVE_UP = 150.0, 270.0
+#: Shares of a test's time-out, from the beginning of its first fixture.
+RESCUE, GIVE_UP = 0.75, 1.35
 SERVER = pathlib.Path(__file__).resolve().parents[4] / "tools/guest.d/nfs-server"
 #: Seconds for a command.
 _PATIENCE = 20.0
@@ -38,10 +38,10 @@ class Watchdog:
         command = [sys.executable, __file__, str(os.getpid()), str(relay), self._stacks.name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
-    def begin(self, test):
-        """Watch a test from now on; an empty one: nothing."""
+    def begin(self, test, timeout):
+        """Watch a test from now on, which has so many seconds; an empty one: nothing."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{test}\n")
+        self._process.stdin.write(f"{timeout} {test}\n")
         self._process.stdin.flush()
 
     def close(self):
@@ -56,19 +56,20 @@ class Watchdog:
 def main():
     """Watch a process until standard input ends."""
     watched, relay, stacks = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
-    test, began, rescued = "", 0.0, False
+    test, timeout, began, rescued = "", 0.0, 0.0, False
     while True:
         if select.select([0], [], [], 1)[0]:
             told = os.read(0, 65536).decode()
             if not told:
                 return
-            test, began, rescued = told.splitlines()[-1], time.monotonic(), False
+            words, _, test = told.splitlines()[-1].partition(" ")
+            timeout, began, rescued = float(words), time.monotonic(), False
         passed = time.monotonic() - began
-        if test and not rescued and passed > RESCUE:
+        if test and not rescued and passed > RESCUE * timeout:
             rescued = True
             say(f"\n{test} has taken {passed:.0f} s; it is helped out")
             rescue(watched, relay, stacks)
-        if test and passed > GIVE_UP:
+        if test and passed > GIVE_UP * timeout:
             say(f"\n{test} hangs; the guest is ended")
             show_processes(watched)
             time.sleep(2)  # for what is printed
