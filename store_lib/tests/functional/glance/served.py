@@ -10,9 +10,11 @@ from pathlib import Path
 
 from store_lib.tests import support
 from store_lib.tests.functional.glance.places import Place
-from store_lib.tests.functional.glance.service import PATIENCE, TOP
+from store_lib.tests.functional.glance.service import TOP
 
 MIB = 1024 * 1024
+#: Seconds that Cinder may take on a busy machine: each of its steps takes several requests.
+CINDER_PATIENCE = 200
 
 
 class Server:
@@ -228,7 +230,7 @@ class CinderPlace(Place):
             found = self._client.volumes.list()
             return None if any(each.status == "deleting" for each in found) else [found]
 
-        return support.until(settled, PATIENCE)[0]
+        return support.until(settled, CINDER_PATIENCE)[0]
 
     def _volume(self, image):
         return next(each for each in self._volumes() if each.name == f"image-{image}")
@@ -258,4 +260,4 @@ class CinderPlace(Place):
     def take_away(self, image):
         """Remove an image behind Glance's back."""
         self._volume(image).delete()
-        support.until(lambda: not self.holds(image), PATIENCE)
+        support.until(lambda: not self.holds(image), CINDER_PATIENCE)

@@ -12,15 +12,15 @@ from store_lib.tests import support
 from store_lib.tests.functional.glance import places as kinds
 from store_lib.tests.functional.glance import served, service
 from store_lib.tests.functional.glance.client import Client
-from store_lib.tests.functional.glance.test_images import test_a_client_that_goes_away_while_uploading as test_goes_away
 from store_lib.tests.functional.glance.test_images import test_a_promised_size_that_is_wrong as test_wrong_size
 from store_lib.tests.functional.glance.test_images import test_data_that_is_missing as test_missing
 from store_lib.tests.functional.glance.test_images import test_ranges as test_ranges
 from store_lib.tests.functional.glance.test_locations import test_locations_of_stored_images as test_locations
 
-__all__ = ["test_goes_away", "test_locations", "test_missing", "test_ranges", "test_wrong_size"]
+__all__ = ["test_locations", "test_missing", "test_ranges", "test_wrong_size"]
 
 MIB = support.MIB
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def store():
 def place(places):
     """Return the store that all tests are about; after the test nothing is attached."""
     yield places["volumes"]
-    support.until(lambda: not places["volumes"].attached(), service.PATIENCE)
+    support.until(lambda: not places["volumes"].attached(), served.CINDER_PATIENCE)
 
 
 def test_upload_download_and_delete(user, place):
@@ -106,6 +106,19 @@ def test_a_client_that_goes_away_while_downloading(user, glance, place):
     with requests.get(url, headers=headers, stream=True, timeout=service.PATIENCE) as answer:
         assert next(answer.iter_content(65536)) == data[:65536]
         assert place.attached()
-    support.until(lambda: not place.attached(), service.PATIENCE)
+    support.until(lambda: not place.attached(), served.CINDER_PATIENCE)
     assert user.download(image) == data
+    user.delete(image)
+
+
+def test_a_client_that_goes_away_while_uploading(user, place):
+    """Goes away in the middle: the image is queued again, nothing is left, and it can be uploaded then."""
+    before = place.objects()
+    image = user.create()
+    user.abandon(image, support.payload(9 * MIB), "volumes")
+    support.until(lambda: user.show(image)["status"] == "queued", served.CINDER_PATIENCE)
+    support.until(lambda: place.objects() == before, served.CINDER_PATIENCE)
+    data = support.payload(2 * MIB)
+    user.upload(image, data, "volumes")
+    user.check(image, data, ["volumes"])
     user.delete(image)
