@@ -35,6 +35,9 @@ class Operations(Protocol):
         """Close a descriptor at some later time; never waits."""
 
 
+_COPYING = frozenset(_posix_copy.__all__)
+
+
 class InProcess:
     """The functions, run in this process."""
 
@@ -46,7 +49,7 @@ class InProcess:
         self.files = 0
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_posix_copy if name in _posix_copy.__all__ else _posix, name)
+        return getattr(_posix_copy if name in _COPYING else _posix, name)
 
     def choose(self) -> Operations:
         """Return what runs them: this very object."""

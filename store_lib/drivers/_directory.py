@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import socket
@@ -28,6 +27,9 @@ class Held:
     #: Number of the mount that it was seen to lie on, where that is looked at.
     mount = 0
 
+    #: Numbers of its device and of its inode.
+    identity = (0, 0)
+
     def __init__(self, io: Operations, fd: int, real: str) -> None:
         self.io = io
         self.fd = fd
@@ -38,10 +40,11 @@ class Held:
 
     def has(self, name: str) -> bool:
         """Return whether something of that name lies in it."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self.io.stat_name(self.fd, name)
-            return True
-        return False
+        except FileNotFoundError:
+            return False
+        return True
 
 
 class Directory:
@@ -72,7 +75,7 @@ class Directory:
         held: Held | None = io.kept.get(self)
         if held is not None:
             try:
-                if io.same_directory(held.fd, held.real):
+                if io.same_directory(*held.identity, held.real):
                     return held
             except OSError as error:
                 raise self._gone(error) from error
@@ -95,7 +98,7 @@ class Directory:
             raise errors.StoreUnavailable(
                 f"directory {self.path} cannot be used: nothing is mounted at {self._mount} any more; mount it again"
             )
-        identity = (seen.device, seen.inode)
+        held.identity = identity = (seen.device, seen.inode)
         if self._identity not in (None, identity):
             LOG.warning("%s is another directory now, it is used from now on", self.path)
         self._real, self._mount, self._identity = real, mount, identity

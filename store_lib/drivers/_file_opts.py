@@ -162,7 +162,7 @@ def metadata_of(entries: Iterable[dict[str, Any]], path: str) -> dict[str, Any]:
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) > longest:
             best, longest = entry, len(mount)
-    return copy.deepcopy(best)
+    return copy.deepcopy(best) if best else best
 
 
 def check(settings: StoreSettings) -> Iterator[Mistake]:

@@ -67,8 +67,7 @@ class _OpenFile:
         self._users = 0
         self._closed = False
 
-    @contextlib.contextmanager
-    def use(self) -> Iterator[int]:
+    def __enter__(self) -> int:
         """Lend the descriptor.
 
         :raises StoreClosed: it was closed.
@@ -77,10 +76,10 @@ class _OpenFile:
             if self._closed or self._fd is None:
                 raise errors.StoreClosed("the image was closed")
             self._users += 1
-        try:
-            yield self._fd
-        finally:
-            self._let_go(1)
+            return self._fd
+
+    def __exit__(self, *error: object) -> None:
+        self._let_go(1)
 
     def close(self) -> None:
         """Close it once the others are done; harmless when repeated."""
@@ -125,7 +124,7 @@ class FileDownload(Download):
         """Yield the bytes of the range."""
         end = offset + length
         while offset < end:
-            with self._file.use() as fd:
+            with self._file as fd:
                 chunk: bytes = self._io.read(fd, min(_READ, end - offset), offset)
             if not chunk:
                 raise errors.BackendError(f"the file was cut off at {offset} bytes while it was read")
@@ -137,7 +136,7 @@ class FileDownload(Download):
         end = offset + length
         while offset < end:
             window = min(_WINDOW, end - offset)
-            with self._file.use() as fd:
+            with self._file as fd:
                 found = self._io.extents(fd, offset, window)
             for at, size, hole in found:
                 yield Extent(at, size, hole)
@@ -173,10 +172,10 @@ class FileUpload(Upload[FileAddress]):
         self._copied: _OpenFile | None = None
         self._opening = threading.Lock()
 
-    def _use(self) -> contextlib.AbstractContextManager[int]:
+    def _use(self) -> _OpenFile:
         if self._file is None:
             raise errors.StoreClosed("the upload has ended")
-        return self._file.use()
+        return self._file
 
     def start(self) -> None:
         """Make the file."""
@@ -199,7 +198,7 @@ class FileUpload(Upload[FileAddress]):
         with self._opening:
             if self._copied is None:
                 self._copied = _OpenFile(self._io, open_elsewhere(source, address, self._io))
-        with self._use() as fd, self._copied.use() as other:
+        with self._use() as fd, self._copied as other:
             if not self._io.copy_range(other, fd, offset, length):
                 raise errors.CannotMigrate("the kernel copies nothing between these file systems")
 
@@ -272,16 +271,16 @@ class FileUpload(Upload[FileAddress]):
 
     def abort(self) -> Sequence[Leftover]:
         """Remove the hidden file and close."""
-        file, self._file = self._file, None
-        copied, self._copied = self._copied, None
-        temporary, self._temporary = self._temporary, None
-        if copied is not None:
-            copied.close()
-        if file is not None:
-            file.close()  # first: network file systems keep a removed file that is open under yet another name
-        if temporary is None or self._removed(temporary):
-            return []
-        return [Leftover("temporary file", FileAddress(self._address.directory, temporary), self._owner)]
+        # Nothing is forgotten before it is done: who is interrupted in here comes again.
+        if self._copied is not None:
+            self._copied.close()
+        if self._file is not None:
+            self._file.close()  # first: network file systems keep a removed file that is open under yet another name
+        temporary = self._temporary
+        if temporary is not None and not self._removed(temporary):
+            return [Leftover("temporary file", FileAddress(self._address.directory, temporary), self._owner)]
+        self._file = self._copied = self._temporary = None
+        return []
 
     def _removed(self, temporary: str) -> bool:
         """Remove the hidden file, by another helper if need be; return whether it is gone."""

@@ -80,13 +80,13 @@ def mount_point(path: str) -> str:
     return path
 
 
-def same_directory(directory: int, path: str) -> bool:
-    """Return whether `path` still is the very directory that is held open.
+def same_directory(device: int, inode: int, path: str) -> bool:
+    """Return whether `path` still is the directory of these numbers; held open, its numbers are nobody else's.
 
     :raises FileNotFoundError: nothing is there.
     """
-    held, found = os.fstat(directory), os.stat(path, follow_symlinks=False)
-    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
+    found = os.stat(path, follow_symlinks=False)
+    return found.st_ino == inode and found.st_dev == device
 
 
 def mount_id(file: int) -> int:
@@ -257,6 +257,8 @@ def seen(file: int) -> Seen:
 
 def stat_name(directory: int, name: str) -> Seen:
     """Return what stat tells of `name`, a link itself and not what it points to."""
+    if "/" not in name:
+        return _seen(os.stat(name, dir_fd=directory, follow_symlinks=False))
     with within(directory, name) as (at, last):
         return _seen(os.stat(last, dir_fd=at, follow_symlinks=False))
 

@@ -81,6 +81,12 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
         self.buffers = self._access.buffers
         self._by_path = {each.path: each for each in self.directories}
         self._metadata = _file_opts.load_metadata(settings)
+        # A server is asked for the room of an image at once, so that only thin provisioning leaves holes there.
+        self._features = self.FEATURES if self.thin or not self.remote else self.FEATURES & ~Feature.SPARSE
+        # A server tells a failed write to the descriptor that wrote, when it is flushed: one writer, one descriptor.
+        sparse = 4096 if Feature.SPARSE in self._features else 0
+        ways = 1 if self.remote else 2
+        self._limits = Limits(parallel=ways, sparse=sparse, thin=self.thin, copy_max=_file_copy.RANGE)
 
     @classmethod
     def check(cls, settings: StoreSettings) -> Iterable[errors.Mistake]:
@@ -98,8 +104,8 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
 
     @property
     def features(self) -> Feature:
-        """A server is asked for the room of an image at once, so that only thin provisioning leaves holes there."""
-        return self.FEATURES if self.thin or not self.remote else self.FEATURES & ~Feature.SPARSE
+        """All of them, but for holes where a server is asked for the room of an image at once."""
+        return self._features
 
     def operations(self) -> Operations:
         """Return the file operations, run where the store has them run."""
@@ -108,9 +114,7 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
     @property
     def limits(self) -> Limits:
         """The limits of every upload."""
-        # A server tells a failed write to the descriptor that wrote, when it is flushed: one writer, one descriptor.
-        sparse = 4096 if Feature.SPARSE in self.features else 0
-        return Limits(parallel=1 if self.remote else 2, sparse=sparse, thin=self.thin, copy_max=_file_copy.RANGE)
+        return self._limits
 
     # -- locations ----------------------------------------------------------------------------------------------------
 

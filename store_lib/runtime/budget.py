@@ -120,4 +120,5 @@ class Budget:
     def _give_back(self, size: int) -> None:
         with self._changed:
             self._free = min(self.limit, self._free + size)
-            self._serve()
+            if self._queue:
+                self._serve()

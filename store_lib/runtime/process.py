@@ -6,7 +6,6 @@ import functools
 import os
 import socket
 import threading
-import uuid
 import weakref
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
@@ -80,7 +79,7 @@ def _identity() -> tuple[str, str, int, int, int]:
 
 def new_owner() -> Owner:
     """Return the owner record of a new transfer of this process."""
-    return Owner(uuid.uuid4().hex, *_identity())
+    return Owner(os.urandom(16).hex(), *_identity())
 
 
 def same_machine(owner: Owner) -> bool:

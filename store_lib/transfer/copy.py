@@ -106,7 +106,8 @@ class _Copier(Sender):
                 self._flow.check()
                 self._committed = self._commit_parts(upload, self._total)
                 return Added(self._committed, self._total, {}, self._retries)
-        with self._buffers.planned(self._total, limits, self._origin.ahead) as (made, lent), self._open() as reader:
+        buffers = self._new_buffers()
+        with buffers.planned(self._total, limits, self._origin.ahead) as (made, lent), self._open() as reader:
             reader.lend(lent)
             return self._stream(upload, open_source(reader, self._flow.check), made)
 

@@ -26,15 +26,15 @@ def check_algorithms(names: Iterable[str]) -> tuple[str, ...]:
 
     :raises UnknownDigest: one is not to be had on this machine, or has no fixed length.
     """
+    return _checked(tuple(names))
+
+
+@functools.lru_cache(maxsize=256)
+def _checked(names: tuple[str, ...]) -> tuple[str, ...]:
     found = dict.fromkeys(name.lower() for name in names)
     for name in found:
-        _check(name)
+        new_hash(name)
     return tuple(found)
-
-
-@functools.cache
-def _check(name: str) -> None:
-    new_hash(name)
 
 
 def new_hash(name: str) -> Any:
@@ -42,6 +42,11 @@ def new_hash(name: str) -> Any:
 
     :raises UnknownDigest: it is not to be had on this machine.
     """
+    return _fresh(name).copy()  # looking the name up takes longer
+
+
+@functools.lru_cache(maxsize=64)
+def _fresh(name: str) -> Any:
     try:
         made = hashlib.new(name, usedforsecurity=False)
     except (ValueError, TypeError) as error:

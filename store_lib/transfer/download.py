@@ -223,8 +223,10 @@ class ImageReader(io.RawIOBase):
         left = self._end - self._at
         ways = min(limits.parallel, base.parallel or limits.parallel)
         if ways > 1 and limits.ranges and left > (base.part_size or limits.part_size) and self._runtime.pool.limit:
-            return self._paced(_ahead(self, left))
-        return self._paced(_stream(self._download, self._seam, self._retry, self._at, self._end))
+            chunks = _ahead(self, left)
+        else:
+            chunks = _stream(self._download, self._seam, self._retry, self._at, self._end)
+        return self._paced(chunks) if self._runtime.bandwidth.rate else chunks
 
     def _paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         try:

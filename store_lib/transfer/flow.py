@@ -40,12 +40,18 @@ class Flow:
     :param check: the caller's cancellation; raises.
     :param tick: called in the caller's thread some ten times a second while it waits, and once a part.
     :param timeout: seconds that one backend request may take before its thread is given up; None is no limit.
+    :param stop: set when the transfer is over.
     """
 
     def __init__(
-        self, clock: Clock, check: Callable[[], None], tick: Callable[[], None], timeout: float | None
+        self,
+        clock: Clock,
+        check: Callable[[], None],
+        tick: Callable[[], None],
+        timeout: float | None,
+        stop: threading.Event | None = None,
     ) -> None:
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         self._generation = generation()
         self._clock = clock
         self._check = check

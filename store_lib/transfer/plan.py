@@ -7,7 +7,7 @@ import dataclasses
 from store_lib import errors
 from store_lib.interface import Limits
 
-__all__ = ["DEPTH", "Plan", "plan"]
+__all__ = ["DEPTH", "Plan", "fits", "plan"]
 
 #: Buffers beyond those on their way: one is filled, two are digested.  With one less the reader waits for the slowest
 #: digest (30 to 45 % slower when tried), with more nothing is gained.
@@ -79,9 +79,9 @@ def plan(
     :param parallel: what the operator asks for; an upper bound.
     :raises BadRequest: the image cannot be cut so that a part fits into `budget` and its parts into the limits.
     """
-    least, part = _part_sizes(size, limits, part_size or limits.part_size)
-    if size is not None and size <= min(part, budget):
+    if size is not None and fits(size, limits, budget, part_size):
         return Plan(max(1, size), 1, 1, 1, max(1, size), limits, True)
+    least, part = _part_sizes(size, limits, part_size or limits.part_size)
     part = max(least, min(part, budget // limits.align * limits.align))
     if part > budget:
         raise errors.BadRequest(
@@ -100,6 +100,11 @@ def plan(
         window = count if size <= limits.whole_max and count * part <= budget else 1
         buffers = window if window > 1 else min(buffers, count)
     return Plan(part, max(1, min(ways, buffers)), buffers, window, buffers * part, limits, size is not None)
+
+
+def fits(size: int, limits: Limits, budget: int, part_size: int | None = None) -> bool:
+    """Return whether one buffer holds all of an image of `size` bytes; arguments and errors as of `plan`."""
+    return size <= budget and size <= _part_sizes(size, limits, part_size or limits.part_size)[1]
 
 
 def _part_sizes(size: int | None, limits: Limits, wanted: int) -> tuple[int, int]:

@@ -53,11 +53,12 @@ class Retry:
         try:
             return function()
         except errors.StoreLibError as error:
-            if not error.transient or self._stop.is_set():
-                raise
-            return self._again(function, error)
+            return self.again(function, error)
 
-    def _again(self, function: Callable[[], T], first: errors.StoreLibError) -> T:
+    def again(self, function: Callable[[], T], first: errors.StoreLibError) -> T:
+        """Return ``function()``, whose first try ended in `first`, tried again if that was a passing error."""
+        if not first.transient or self._stop.is_set():
+            raise first
         import tenacity  # late: most processes never need it
 
         failed = [first]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from store_lib import errors
 from store_lib.interface import Committed, Driver, Part, Token, Upload
-from store_lib.runtime import StoreRuntime
+from store_lib.runtime import StoreRuntime, generation
 from store_lib.transfer.flow import Flow
 from store_lib.transfer.progress import Progress, ProgressFunction
 from store_lib.transfer.retry import Retry
@@ -60,7 +60,6 @@ class Transfer(abc.ABC):
         progress: ProgressFunction | None,
         cancel: threading.Event | None,
     ) -> None:
-        base = runtime.base
         self._driver = driver
         self._runtime = runtime
         self._image_id = image_id
@@ -69,15 +68,28 @@ class Transfer(abc.ABC):
         self._cancel = cancel
         self._seam = Seam(driver)
         self._progress = Progress(progress, size, runtime.clock)
-        self._flow = Flow(runtime.clock, self._check_cancel, self._tick, base.operation_timeout)
-        self._retry = Retry(base, runtime.clock, self._flow.stop, self._count_retry, self._check_cancel)
-        self._ctx = runtime.context(context, stop=self._flow.stop)
+        self._generation = generation()
+        #: Set when the transfer is over; wakes those that wait.
+        self._stop = threading.Event()
+        self._ctx = runtime.context(context, stop=self._stop)
         self._lock = threading.Lock()
         self._done = self._retries = 0
         self._tokens: dict[int, tuple[Part, Token]] = {}
         self._started = self._sending_commit = False
         self._capacity: int | None = None  # once more of it was asked for
         self._committed: Committed[Any] | None = None
+        #: Whether a backend may still look at the bytes after a request whose outcome is unknown.
+        self._tainted = False
+        self._made_flow: Flow | None = None
+
+    @property
+    def _flow(self) -> Flow:
+        """Made by its first use, in the caller's thread: an image that one buffer holds mostly needs none."""
+        if self._made_flow is None:
+            runtime = self._runtime
+            timeout = runtime.base.operation_timeout
+            self._made_flow = Flow(runtime.clock, self._check_cancel, self._tick, timeout, self._stop)
+        return self._made_flow
 
     @abc.abstractmethod
     def _send(self, upload: Upload[Any]) -> Added:
@@ -85,8 +97,8 @@ class Transfer(abc.ABC):
 
     def run(self, finish: Callable[[Added], T]) -> T:
         """Put the image into the store and return what `finish` makes of it; see `store_lib.transfer.upload.add`."""
-        self._flow.check()
-        upload = self._retry.call(self._look)
+        self._check_cancel()
+        upload = self._tried(self._look)
         try:
             added = self._send(upload)
             result = finish(added)
@@ -94,8 +106,10 @@ class Transfer(abc.ABC):
             self._abort(upload)
             return result
         except BaseException as error:  # an interrupt may come at any point, the last line included
-            self._flow.end()
-            if not self._flow.elsewhere:
+            if generation() == self._generation:  # else a forked child unwinds: all of this is its parent's
+                self._stop.set()
+                if self._made_flow is not None:
+                    self._made_flow.end()
                 self._undo(upload, error)
                 self._abort(upload)
             raise
@@ -117,7 +131,7 @@ class Transfer(abc.ABC):
                 raise
 
         if not self._started:
-            self._retry.call(once)
+            self._tried(once)
             self._started = True
 
     # -- commit and its undoing ---------------------------------------------------------------------------------------
@@ -133,7 +147,7 @@ class Transfer(abc.ABC):
             except errors.StoreLibError as error:
                 if error.outcome is errors.Outcome.UNKNOWN:
                     lost = True
-                    self._flow.taint()
+                    self._taint()
                 # After a lost answer that very commit may be why the name is taken, or why there is nothing to commit.
                 if lost:
                     found = self._outcome(upload, error)
@@ -142,7 +156,7 @@ class Transfer(abc.ABC):
                 raise
 
         self._sending_commit = True  # from here on only the outcome tells whether the image is there
-        return self._retry.call(once)
+        return self._tried(once)
 
     def _commit_parts(self, upload: Upload[Any], size: int) -> Committed[Any]:
         parts = [self._tokens[index] for index in sorted(self._tokens)]
@@ -156,7 +170,7 @@ class Transfer(abc.ABC):
                 return self._call(upload.outcome)
 
         try:
-            return self._retry.call(ask)
+            return self._tried(ask)
         except errors.StoreLibError as unknown:
             raise errors.CommitUnknown(
                 f"the image may be there or not: the commit failed ({error.message}), and so did asking for its "
@@ -178,13 +192,16 @@ class Transfer(abc.ABC):
         LOG.error("image %s could not be removed after a failed transfer; delete it by hand", self._image_id)
 
     def _abort(self, upload: Upload[Any]) -> None:
-        self._flow.stop.set()
-        self._ctx.stop = threading.Event()  # clearing away is not to be cancelled
+        if self._made_flow is not None:
+            self._stop.set()
+        if self._stop.is_set():
+            self._ctx.stop = threading.Event()  # clearing away is not to be cancelled
         runtime = self._runtime
-        timeout = None if self._inline else runtime.base.operation_timeout
         try:
             try:
-                leftovers = runtime.guarded(upload.abort, timeout, runtime.abort_pool)
+                timeout = runtime.base.operation_timeout
+                inline = self._inline
+                leftovers = upload.abort() if inline else runtime.guarded(upload.abort, timeout, runtime.abort_pool)
             except errors.StoreClosed:  # there are no threads any more
                 leftovers = upload.abort()
         except Exception as error:  # it must not raise; when it does all the same, the first error stays the one told
@@ -198,6 +215,21 @@ class Transfer(abc.ABC):
             )
 
     # -- small matters ------------------------------------------------------------------------------------------------
+
+    def _tried(self, function: Callable[[], T]) -> T:
+        """Return ``function()``, tried again as the store's policy says."""
+        try:
+            return function()
+        except errors.StoreLibError as error:
+            runtime = self._runtime
+            retry = Retry(runtime.base, runtime.clock, self._stop, self._count_retry, self._check_cancel)
+            return retry.again(function, error)
+
+    def _taint(self) -> None:
+        """Never use any of the buffers again."""
+        self._tainted = True
+        if self._made_flow is not None:
+            self._flow.taint()
 
     def _call(self, function: Callable[[], T], timeout: float | None = None) -> T:
         if self._inline:
@@ -220,7 +252,7 @@ class Transfer(abc.ABC):
             with self._seam:
                 return self._call(lambda: upload.reserve(end), timeout)
 
-        self._capacity = self._retry.call(reserve)
+        self._capacity = self._tried(reserve)
 
     def _check_cancel(self) -> None:
         if self._cancel is not None and self._cancel.is_set():

@@ -10,17 +10,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from store_lib import errors
 from store_lib.interface import Committed, Driver, Limits, Part, Token, Upload
-from store_lib.runtime import StoreRuntime
-from store_lib.transfer.buffers import Buffers
+from store_lib.runtime import Deadline, Grant, StoreRuntime
+from store_lib.transfer.buffers import SHARE, Buffers
 from store_lib.transfer.digest import Digests, Verifier
 from store_lib.transfer.filler import Filled, Filler
 from store_lib.transfer.flow import Line, Slot
-from store_lib.transfer.plan import Plan
+from store_lib.transfer.plan import Plan, fits
 from store_lib.transfer.progress import ProgressFunction
 from store_lib.transfer.source import Source, open_source
 from store_lib.transfer.sparse import data_runs
@@ -87,14 +87,21 @@ class Sender(Transfer):
         )
         self._request = request
         self._digests = Digests(request.digests, request.verifier)
-        self._buffers = Buffers(driver, runtime, self._flow)
+        self._found: Mapping[str, str] = {}
+        self._buffers: Buffers
+
+    def _new_buffers(self) -> Buffers:
+        self._buffers = Buffers(self._driver, self._runtime, self._flow)
+        return self._buffers
 
     # -- the way of the bytes -----------------------------------------------------------------------------------------
 
     def _send(self, upload: Upload[Any]) -> Added:
-        source = open_source(self._request.source, self._flow.check)
+        source = open_source(self._request.source, self._check)
         try:
-            with self._buffers.planned(self._size, upload.limits) as (made, _):
+            if self._one_part(upload.limits):
+                return self._send_one(upload, source)
+            with self._new_buffers().planned(self._size, upload.limits) as (made, _):
                 return self._stream(upload, source, made)
         finally:
             source.finish()
@@ -104,13 +111,13 @@ class Sender(Transfer):
         self._inline = made.small
         filler = Filler(source, self._size, self._runtime.bandwidth, self._flow.check)
         self._committed = self._transfer(upload, filler, made)
-        return Added(self._committed, filler.total, self._digests.result(), self._retries)
+        return Added(self._committed, filler.total, self._found, self._retries)
 
     def _transfer(self, upload: Upload[Any], filler: Filler, made: Plan) -> Committed[Any]:
         first = self._buffers.slot(made, 0)
         piece = filler.fill(first.block)
         if piece.ended:
-            return self._small(upload, first, piece)
+            return self._small(upload, piece)
         self._inline = False
         self._digests.spread(self._runtime.digest_pool, self._flow)
         window = self._window(filler, made, first, piece)
@@ -119,7 +126,39 @@ class Sender(Transfer):
             return self._whole(upload, filler.total)
         return self._parts(upload, filler, made, window)
 
-    def _small(self, upload: Upload[Any], slot: Slot, piece: Filled) -> Committed[Any]:
+    def _one_part(self, limits: Limits) -> bool:
+        """Whether one buffer holds the whole image for sure."""
+        runtime = self._runtime
+        share = runtime.budget.limit // SHARE
+        return self._inline and self._size is not None and fits(self._size, limits, share, runtime.base.part_size)
+
+    def _send_one(self, upload: Upload[Any], source: Source) -> Added:
+        """Send an image that one buffer holds for sure: nothing is planned, and nothing runs beside."""
+        assert self._size is not None
+        size = max(1, self._size)
+        with self._granted(size):
+            buffers = self._driver.buffers
+            block = buffers.allocate(size)
+            try:
+                self._committed = self._filled(upload, source, block)
+            finally:
+                if not self._tainted:
+                    buffers.release(block)
+        return Added(self._committed, self._size, self._found, self._retries)
+
+    def _granted(self, size: int) -> Grant:
+        budget, base = self._runtime.budget, self._runtime.base
+        granted = budget.try_acquire(size, size)
+        if granted is None:
+            deadline = Deadline(base.queue_timeout, self._runtime.clock)
+            granted = budget.acquire(size, size, deadline, self._check_cancel)
+        return granted
+
+    def _filled(self, upload: Upload[Any], source: Source, block: memoryview) -> Committed[Any]:
+        filler = Filler(source, self._size, self._runtime.bandwidth, self._check_cancel)
+        return self._small(upload, filler.fill(block))
+
+    def _small(self, upload: Upload[Any], piece: Filled) -> Committed[Any]:
         """Send an image that one buffer holds, without another thread."""
         size = len(piece.data)
         self._digests.update(piece.data)
@@ -129,8 +168,7 @@ class Sender(Transfer):
         self._start(upload)
         if size:
             self._room(upload, size)
-            self._flow.hold(slot, 1)
-            self._write(upload, 0, 0, piece, slot)
+            self._write(upload, 0, 0, piece)
         return self._commit_parts(upload, size)
 
     def _window(self, filler: Filler, made: Plan, slot: Slot, piece: Filled) -> Window:
@@ -154,7 +192,7 @@ class Sender(Transfer):
     def _parts(self, upload: Upload[Any], filler: Filler, made: Plan, window: Window) -> Committed[Any]:
         """Send the image in parts."""
         self._start(upload)
-        line = Line(lambda job: self._write(upload, *job), self._runtime.pool, self._flow, made.parallel)
+        line = Line(lambda job: self._work(upload, *job), self._runtime.pool, self._flow, made.parallel)
         index = offset = 0
         for slot, piece in self._pieces(filler, made, window):  # enumerate() would hold on to the last ones
             self._room(upload, offset + len(piece.data), lambda: line.idle)
@@ -184,33 +222,49 @@ class Sender(Transfer):
 
     # -- in the pool's threads ----------------------------------------------------------------------------------------
 
-    def _write(self, upload: Upload[Any], index: int, offset: int, piece: Filled, slot: Slot) -> None:
-        """Write one part, tried again on passing errors."""
+    def _work(self, upload: Upload[Any], index: int, offset: int, piece: Filled, slot: Slot) -> None:
+        self._write(upload, index, offset, piece, slot)
+        del piece
+        self._flow.let_go(slot)
+
+    # -- in either ----------------------------------------------------------------------------------------------------
+
+    def _write(self, upload: Upload[Any], index: int, offset: int, piece: Filled, slot: Slot | None = None) -> None:
+        """Write one part, tried again on passing errors.
+
+        :param slot: that holds its bytes; None in the caller's thread, when nothing runs beside.
+        """
         limits = upload.limits
         part = self._part(limits, index, offset, piece)
-        if limits.sparse:
-            for start, end in data_runs(piece.data, piece.holes, limits.sparse, limits.thin):
-                self._write_one(upload, Part(index, offset + start, piece.data[start:end], part.last), slot)
-        else:
-            token = self._write_one(upload, part, slot)
-            if token is not None:
+        for each in _runs(limits, part, piece):
+            token = self._write_one(upload, each, slot)
+            if token is not None and not limits.sparse:
                 with self._lock:
                     self._tokens[index] = (dataclasses.replace(part, data=memoryview(b"")), token)
         with self._lock:
             self._done += part.length
-        del part
-        self._flow.let_go(slot)
 
-    def _write_one(self, upload: Upload[Any], part: Part, slot: Slot) -> Token:
+    def _write_one(self, upload: Upload[Any], part: Part, slot: Slot | None) -> Token:
         def once() -> Token:
             try:
+                if slot is None:
+                    with self._seam:
+                        return upload.write_part(part)
                 with self._seam, self._flow.request():
                     return upload.write_part(part)
             except errors.StoreLibError as error:
-                slot.tainted = slot.tainted or error.outcome is errors.Outcome.UNKNOWN
+                if error.outcome is errors.Outcome.UNKNOWN:
+                    self._spoil(slot)
                 raise
 
-        return self._retry.call(once)
+        return self._tried(once)
+
+    def _spoil(self, slot: Slot | None) -> None:
+        """Note that the backend may still look at what a request held."""
+        if slot is None:
+            self._taint()
+        else:
+            slot.tainted = True
 
     # -- small matters ------------------------------------------------------------------------------------------------
 
@@ -219,14 +273,31 @@ class Sender(Transfer):
         verify = getattr(self._request.verifier, "verify", None)
         if verify is not None:
             verify()
-        digests = self._digests.result()
+        digests = self._found = self._digests.result()
         for name, value in self._request.expected.items():
             if digests[name] != value.lower():
                 raise errors.DigestMismatch(f"the image's {name} is {digests[name]}, not the expected {value.lower()}")
-        self._flow.check()
+        self._check()
+
+    def _check(self) -> None:
+        """Raise what ended the transfer."""
+        if self._made_flow is None:
+            self._check_cancel()
+        else:
+            self._flow.check()
 
     def _part(self, limits: Limits, index: int, offset: int, piece: Filled) -> Part:
         digest = None
         if limits.part_digest is not None:
             digest = hashlib.new(limits.part_digest, piece.data, usedforsecurity=False).hexdigest()
         return Part(index, offset, piece.data, piece.ended, digest)
+
+
+def _runs(limits: Limits, part: Part, piece: Filled) -> Iterable[Part]:
+    """Return what of `part` is to be written: all of it, or what is no hole."""
+    if not limits.sparse or not (limits.thin or piece.holes):
+        return (part,)
+    return (
+        Part(part.index, part.offset + start, part.data[start:end], part.last)
+        for start, end in data_runs(part.data, piece.holes, limits.sparse, limits.thin)
+    )

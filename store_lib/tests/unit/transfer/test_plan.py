@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from store_lib import errors
 from store_lib.interface import GIB, KIB, MIB, Limits
-from store_lib.transfer.plan import plan
+from store_lib.transfer.plan import fits, plan
 
 SIZES = st.one_of(st.none(), st.integers(0, 2000), st.integers(0, 200_000))
 
@@ -139,3 +139,13 @@ def test_a_whole_image_of_several_buffers_is_held_back():
     made = plan(10 * MIB, Limits(part_size=4 * MIB, whole_max=64 * MIB), 128 * MIB)
     assert (made.window, made.memory) == (3, 12 * MIB)
     assert plan(65 * MIB, Limits(part_size=4 * MIB, whole_max=64 * MIB), 128 * MIB).window == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 4096])
+def test_what_fits_into_one_buffer_is_planned_as_one(size):
+    """Asks beforehand what the plan says: whether the image is one part."""
+    for limits in (Limits(part_size=1000), Limits(part_size=1000, align=512), Limits(part_size=4096, max_part=1000)):
+        for budget in (999, 1000, 10_000):
+            made = plan(size, limits, budget)
+            one = made.small and made.part_size >= size
+            assert fits(size, limits, budget) == one, (limits, budget)
