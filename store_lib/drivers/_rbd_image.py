@@ -6,13 +6,14 @@ import collections
 import contextlib
 import datetime
 import errno
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from store_lib import errors
 from store_lib.drivers._rbd_cluster import Cluster, Pool
-from store_lib.drivers._rbd_handle import Handle
+from store_lib.drivers._rbd_handle import Handle, never_free
 from store_lib.drivers._rbd_values import REQUEST, SNAPSHOT, RbdAddress, ceph_error, is_ceph
 from store_lib.interface import Download, Extent, Limits, ObjectInfo
 
@@ -88,19 +89,25 @@ def image_info(image: Any, address: RbdAddress) -> tuple[ObjectInfo, int | None]
 class Requests:
     """Requests of one caller on one image: at most `most` on their way at once, answered in order.
 
-    Leaving it waits for those on their way, which the connection's time-outs bound.
+    Leaving it waits for those on their way, which the connection's time-outs bound; not so in a forked child, where
+    nobody is left who would answer them.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._process = os.getpid()
         self._waiting: collections.deque[tuple[Any, list[bytes | None]]] = collections.deque()
 
     def __enter__(self) -> Requests:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *details: object) -> None:
         while self._waiting:
-            self._waiting.popleft()[0].wait_for_complete_and_cb()
+            completion, _ = self._waiting.popleft()
+            if self._process == os.getpid():
+                completion.wait_for_complete_and_cb()
+            else:
+                never_free(completion)
 
     @property
     def full(self) -> bool:

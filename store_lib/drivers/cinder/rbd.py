@@ -11,7 +11,7 @@ from typing import Any
 from store_lib import errors
 from store_lib.drivers._rbd_cluster import bounds
 from store_lib.drivers._rbd_handle import Handle, never_free
-from store_lib.drivers._rbd_image import Requests
+from store_lib.drivers._rbd_image import Requests, write
 from store_lib.drivers._rbd_opts import MEND
 from store_lib.drivers._rbd_values import REQUEST, is_ceph
 from store_lib.drivers.cinder.base import Connector, Device, refuse_encrypted
@@ -64,14 +64,8 @@ class RbdDevice(Device):
                 yield requests.take(self._rbd)
 
     def write(self, data: memoryview, offset: int) -> None:
-        with self._handle.use() as image, Requests(_IN_FLIGHT) as requests:
-            for at in range(0, len(data), REQUEST):
-                if requests.full:
-                    requests.take(self._rbd)
-                piece = data[at : at + REQUEST].tobytes()  # the binding takes nothing but bytes
-                requests.add(lambda done, piece=piece, at=at: image.aio_write(piece, offset + at, done))  # type: ignore[misc]
-            while requests:
-                requests.take(self._rbd)
+        pieces = ((offset + at, data[at : at + REQUEST].tobytes()) for at in range(0, len(data), REQUEST))
+        write(self._rbd, self._handle, pieces, _IN_FLIGHT)
 
     def flush(self) -> None:
         with self._handle.use() as image:

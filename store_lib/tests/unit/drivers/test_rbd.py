@@ -9,6 +9,7 @@ from oslo_config import cfg
 from store_lib import errors
 from store_lib.drivers import _rbd_opts
 from store_lib.drivers._rbd_handle import Handle
+from store_lib.drivers._rbd_image import Requests
 from store_lib.drivers._rbd_values import TEMPORARY, RbdAddress, of_unfinished, unfinished_name
 from store_lib.drivers.rbd import RbdDriver
 from store_lib.interface import MIB
@@ -195,3 +196,28 @@ def test_a_handle_is_its_process_own():
     with handle.use():
         assert in_child(child) == [0, False]
     assert closed == []
+
+
+class Unanswered:
+    """Stands for a request that is answered in the parent alone; waiting for it is counted."""
+
+    def __init__(self):
+        self.waited = 0
+
+    def wait_for_complete_and_cb(self):
+        """Count."""
+        self.waited += 1
+
+
+def test_a_child_does_not_wait_for_requests_of_its_parent():
+    """The threads that would answer are not in it: it would wait for ever."""
+    request = Unanswered()
+    with Requests(2) as requests:
+        requests.add(lambda answered: request)
+
+        def child():
+            requests.__exit__()
+            return [request.waited, bool(requests)]
+
+        assert in_child(child) == [0, False]
+    assert request.waited == 1
