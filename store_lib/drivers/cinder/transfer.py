@@ -195,6 +195,9 @@ class CinderUpload(Upload[CinderAddress]):
         # What failed to grow while it was attached comes back once it is not.
         passing = ("in-use", "detaching", "error_extending")
         before = self._api.wait(self._volume, ("available",), passing, self._deadline())
+        if before.size >= size:  # what seemed to fail while it was attached has happened
+            self._attach(before)
+            return
         try:
             self._api.extend(self._volume, size)
             after = self._api.wait(self._volume, ("available",), ("extending",), self._deadline())

@@ -20,6 +20,8 @@ from store_lib.tests.support import MIB, Child, content, payload, until
 pytestmark = pytest.mark.faults
 
 DATA = payload(3 * MIB)
+#: Options with which half of DATA is far more than what is read before anything is made.
+SMALL_PARTS = {"part_size": 64 * 1024}
 
 
 def holed(folder, size):
@@ -41,7 +43,7 @@ def between(step):
 
 def test_cinder_is_down_at_the_start_and_in_the_middle(make_cinder, cloud, view):
     """Stores are closed with a reason, and open again by themselves; what the dead Cinder kept is swept."""
-    store, late = make_cinder("rbd1"), make_cinder("rbd1")
+    store, late = make_cinder("rbd1", **SMALL_PARTS), make_cinder("rbd1")
     kept = store.add("kept", DATA, len(DATA)).location
     with cloud.killed():
         assert late.probe().status is Status.DOWN
@@ -285,7 +287,7 @@ def write(store, path):
 @pytest.mark.parametrize("kind", ["rbd1", "nfs1"])
 def test_a_process_is_killed_while_it_reads_and_one_while_it_writes(make_cinder, view, tmp_path, kind):
     """What they had attached is taken away by a sweep, or by the next who wants the volume; so is the volume."""
-    store = make_cinder(kind)
+    store = make_cinder(kind, **SMALL_PARTS)
     location = store.add("image", DATA, len(DATA)).location
     said = tmp_path / "reads", tmp_path / "writes"
     with Child(hold, store, location, str(said[0])) as reader, Child(write, store, str(said[1])) as writer:
