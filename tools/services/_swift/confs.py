@@ -94,7 +94,7 @@ cache = swift.cache
 include_service_catalog = false
 service_token_roles_required = true
 # Seconds that a token is trusted without asking Keystone again: few, so that a revoked one fails soon.
-token_cache_time = 5
+token_cache_time = 3
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator, member

@@ -129,7 +129,7 @@ def test_a_token_is_revoked_in_the_middle(server, make):
         def between():
             before = tokens.token()
             revoke(server, before)
-            time.sleep(6)  # Swift trusts a token for a while without asking
+            time.sleep(4)  # Swift trusts a token for a while without asking
 
         record = it.add("image", slow(data, between), len(data))
         assert content(it, record.location) == data
@@ -142,7 +142,7 @@ def test_tokens_that_live_for_seconds(server, container, make):
         swift_store_auth_address=f"{server.env['SHORT_URL']}/v3", swift_store_expire_soon_interval=1, parallel=2
     ) as stores:
         data = image(4 * MIB)
-        record = stores["it"].add("image", slow(data, lambda: time.sleep(15)), len(data))
+        record = stores["it"].add("image", slow(data, lambda: time.sleep(11)), len(data))
         assert content(stores["it"], record.location) == data
 
 

@@ -86,7 +86,7 @@ def test_a_trust_outlives_the_users_token(server, base, it):
         yield data[: 2 * MIB]
         url = f"{server.env['KEYSTONE_URL']}/v3/auth/tokens"
         log_in(server).delete(url, headers={"X-Subject-Token": request.auth_token})
-        time.sleep(6)  # Swift trusts a token for a while without asking
+        time.sleep(4)  # Swift trusts a token for a while without asking
         yield data[2 * MIB :]
 
     record = it.add("image", source(), len(data), context=request)
