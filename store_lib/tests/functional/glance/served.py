@@ -249,9 +249,7 @@ class CinderPlace(Place):
 
     def properties(self):
         """Return what stores-info detail tells of the store."""
-        section = self._section
-        told = {"volume_type": section["cinder_volume_type"], "use_multipath": False}
-        return {**told, "project": section["cinder_store_project_name"]}
+        return {"volume_type": self._section["cinder_volume_type"], "use_multipath": False}
 
     def url(self, image):
         """Return the location of an image."""
