@@ -33,6 +33,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if pathlib.Path(__file__).parent in item.path.parents:
             item.add_marker("functional")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(300))  # the first one of a server starts it
 
 
 class Server:
