@@ -13,7 +13,7 @@ from store_lib.conformance import Conformance
 #: Numbers of the behaviours that are tested every day on Ceph, and those of them on NFS as well.
 DAILY = {
     *(2, 3, 4, 5, 10, 11, 14, 15, 16, 24, 26, 33, 35, 36, 40, 44, 46, 56, 57, 62, 63, 69, 70, 71, 72, 73, 74),
-    *(85, 86, 87, 91, 93, 95, 100, 105, 121, 132),
+    *(85, 87, 91, 93, 95, 100, 105, 121, 130),
 }
 DAILY_ON_NFS = {10, 11, 24, 26, 33, 35, 44, 46, 57, 71, 74, 93, 121}
 
