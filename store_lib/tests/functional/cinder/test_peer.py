@@ -50,11 +50,11 @@ def test_the_peer_reads_and_deletes_what_store_lib_wrote(both, view, known):
 def test_store_lib_reads_and_deletes_what_the_peer_wrote(both, view, known):
     """And lists it; a location without the store, as single stores wrote it, does as well."""
     store, peer = both
-    uri, size, *_ = peer.add(store.id, IMAGE, DATA, len(DATA) if known else 0)
+    uri, size, *_ = peer.add(store.id, IMAGE, DATA, len(DATA) if known else 0, "project")
     assert size == len(DATA)
     assert store.stat(uri).size == len(DATA)
     assert content(store, uri) == DATA
-    assert [(each.image_id, each.size) for each in store.list()] == [(IMAGE, len(DATA))]
+    assert [(each.id, each.size) for each in store.list()] == [(IMAGE, len(DATA))]
     (volume,) = view.volumes()
     assert content(store, f"cinder://{volume.id}") == DATA
     store.delete(uri)

@@ -46,9 +46,9 @@ class Peer:
 
         return call
 
-    def add(self, store, image_id, data, size):
-        """Add an image; return location, size, md5, sha512 and metadata."""
-        return self.__getattr__("add")(store, image_id, base64.b64encode(data).decode(), size)
+    def add(self, store, image_id, data, size, project=None):
+        """Add an image, on behalf of a project; return location, size, md5, sha512 and metadata."""
+        return self.__getattr__("add")(store, image_id, base64.b64encode(data).decode(), size, project)
 
     def read(self, uri, store, offset=0, length=None):
         """Return the bytes of an image."""

@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import sys
+import types
 
 import glance_store  # type: ignore[import-not-found,unused-ignore]
 from oslo_config import cfg
@@ -15,9 +16,10 @@ from oslo_config import cfg
 CONF = cfg.CONF
 
 
-def add(store, image_id, data, size):
-    found = base64.b64decode(data)
-    return glance_store.add_with_multihash(CONF, image_id, io.BytesIO(found), size, store, "sha512")
+def add(store, image_id, data, size, project=None):
+    found = io.BytesIO(base64.b64decode(data))
+    context = types.SimpleNamespace(project_id=project) if project else None
+    return glance_store.add_with_multihash(CONF, image_id, found, size, store, "sha512", context=context)
 
 
 def read(uri, store, offset=0, length=None):
