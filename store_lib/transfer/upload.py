@@ -140,7 +140,8 @@ class Sender(Transfer):
             buffers = self._driver.buffers
             block = buffers.allocate(size)
             try:
-                self._committed = self._filled(upload, source, block)
+                # A view of its own: a driver that holds on to it for longer than it may keeps these very bytes.
+                self._committed = self._filled(upload, source, block[:])
             finally:
                 if not self._tainted:
                     buffers.release(block)
