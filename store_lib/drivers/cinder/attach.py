@@ -49,9 +49,9 @@ class Attached:
         self._process = os.getpid()
 
     def __del__(self) -> None:
-        if not self._ended and self._process == os.getpid():
+        if self._process == os.getpid():
             with contextlib.suppress(Exception):  # nobody is left to be told
-                self._attacher.notes.drop(self._note.attachment)
+                self.abandon()
 
     def attach(self) -> None:
         """Bring the volume here and open it."""
@@ -103,6 +103,28 @@ class Attached:
         if problems:
             LOG.warning("volume %s could not be detached cleanly: %s", self._volume.id, str(problems[0]))
             raise problems[0]
+
+    def leave(self) -> None:
+        """Detach it; what fails of that is left to others.
+
+        :raises Exception: as `detach`.
+        """
+        try:
+            self.detach()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Leave what could not be detached to the next who wants the volume, or to a sweep; harmless when repeated."""
+        with self._lock:
+            if self._ended:
+                return
+            notes = self._attacher.notes
+            if self._note.info and not self._reached:  # this host let go of it already, which counts only once
+                notes.write(dataclasses.replace(self._note, info={}))
+            notes.drop(self._note.attachment)
+            self._ended = True
 
     def _let_go(self) -> None:
         """Disconnect this host from the volume, if nobody else on it uses it, and end the attachment in any case."""
@@ -157,7 +179,7 @@ class Attacher:
             attached.attach()
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is the one to tell; this one is logged
-                attached.detach()
+                attached.leave()
             raise
         LOG.debug("volume %s is attached by %s", volume.id, attached.connector.protocol)
         return attached
@@ -258,7 +280,7 @@ class Readers:
             shared = self._volumes[volume_id]
         attached = self._count_out(volume_id, shared)
         if attached is not None:
-            attached.detach()
+            attached.leave()
 
     def _count_out(self, volume_id: str, shared: _Shared) -> Attached | None:
         with self._lock:

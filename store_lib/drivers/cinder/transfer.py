@@ -269,6 +269,9 @@ class CinderUpload(Upload[CinderAddress]):
             self._detach()
         except Exception as error:  # it is tried once more, from its note, when the volume is deleted or swept
             LOG.info("volume %s is still attached: %s", self._volume, type(error).__name__)
+            assert self._attached is not None
+            self._attached.abandon()
+            self._attached = None
 
     def _remove(self) -> None:
         deadline = Deadline(self._ctx, _CLEARING)
@@ -280,6 +283,7 @@ class CinderUpload(Upload[CinderAddress]):
             volume = self._api.volume(self._volume)
         except errors.NotFound:
             return
+        self._driver.attacher.bury(self._api, volume.id)
         if volume.status in _ATTACHED:
             self._free()
         remove_volume(self._api, self._driver.attacher, volume, deadline)

@@ -42,7 +42,7 @@ def between(step):
 
 
 def test_cinder_is_down_at_the_start_and_in_the_middle(make_cinder, cloud, view):
-    """Stores are closed with a reason, and open again by themselves; what was being added is not there."""
+    """Stores are closed with a reason, and open again by themselves; what the dead Cinder kept is swept."""
     store, late = make_cinder("rbd1", **SMALL_PARTS), make_cinder("rbd1")
     kept = store.add("kept", DATA, len(DATA)).location
     with cloud.killed():
@@ -62,7 +62,10 @@ def test_cinder_is_down_at_the_start_and_in_the_middle(make_cinder, cloud, view)
     down.__exit__(None, None, None)
     assert content(late, kept) == DATA
     assert [each.id for each in late.list()] == ["kept"]
+    until(lambda: store.sweep(older_than=0) and len(view.volumes()) == 1, PATIENCE)
+    view.settled()
     store.delete(kept)
+    view.gone()
 
 
 def test_cinder_hangs(make_cinder, cloud, view):

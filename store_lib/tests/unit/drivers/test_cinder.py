@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import threading
+from typing import ClassVar
 
 import pytest
 
 from store_lib import errors
+from store_lib.drivers.cinder import attach as attach_module
 from store_lib.drivers.cinder import failures, values
 from store_lib.drivers.cinder.api import Volume
-from store_lib.drivers.cinder.attach import Readers
+from store_lib.drivers.cinder.attach import Attacher, Readers
 from store_lib.drivers.cinder.base import PathDevice, connector_of
 from store_lib.drivers.cinder.brick import BrickConnector
 from store_lib.drivers.cinder.host import Host
@@ -299,7 +301,7 @@ class Detached:
     def __init__(self):
         self.count = 0
 
-    def detach(self):
+    def leave(self):
         """Count."""
         self.count += 1
 
@@ -323,6 +325,79 @@ def test_readers_share():
     readers.leave(VOLUME)
     assert made[0].count == 1
     assert readers.enter(VOLUME, attach) is not first
+
+
+class Connected:
+    """Stands for a connector, and for the device that it makes."""
+
+    SHARED, ZEROED, protocol = False, True, "fake"
+    info: ClassVar = {"mounted": True}
+
+    def __init__(self):
+        self.detached = []
+
+    def attach(self, connection, writable):
+        """Return the device."""
+        return self
+
+    def detach(self, connection, info, own):
+        """Keep what it was told."""
+        self.detached.append((dict(info), own))
+
+    def close(self):
+        """Let go of nothing."""
+
+
+class CinderThatDies:
+    """Stands for the API; releases no attachment as long as it is dead."""
+
+    def __init__(self):
+        self.dead, self.released = False, []
+
+    def reserve(self, volume, writable):
+        """Return the id of an attachment."""
+        return "an-attachment"
+
+    def volume(self, volume):
+        """Return the volume."""
+        return Volume(VOLUME, "", "in-use", GIB, None, False, {}, None)
+
+    def export(self, attachment, properties=None):
+        """Return how the volume is reached."""
+        return {"driver_volume_type": "fake"}
+
+    connection = export
+
+    def complete(self, attachment):
+        """Do nothing."""
+
+    def release(self, attachment):
+        """Keep what was released."""
+        if self.dead:
+            raise errors.StoreUnavailable("dead", transient=False)
+        self.released.append(attachment)
+
+
+def test_what_cinder_was_too_dead_for_is_ended_later(make_cinder, monkeypatch):
+    """An attachment that could not be ended is for whoever comes next, in this process too; this host let go once."""
+    connector, api = Connected(), CinderThatDies()
+    monkeypatch.setattr(attach_module, "connector_of", lambda host, protocol: connector)
+    monkeypatch.setattr(Host, "properties", lambda self: {"host": "here"})
+    store = make_cinder()
+    attacher = Attacher(store.id, Host(store.settings))
+    attached = attacher.attach(api, api.volume(VOLUME), True, store._runtime.context())
+    assert not attacher.bury(api, VOLUME)
+    api.dead = True
+    with pytest.raises(errors.StoreUnavailable):
+        attached.leave()
+    with pytest.raises(errors.StoreUnavailable):
+        attacher.bury(api, VOLUME)
+    api.dead = False
+    assert attacher.bury(api, VOLUME)
+    assert api.released == ["an-attachment"]
+    assert connector.detached[0] == ({"mounted": True}, True)
+    assert {repr(info) for info, _own in connector.detached[1:]} == {"{}"}
+    assert not list(attacher.notes.all())
 
 
 def test_a_lock_that_nobody_lets_go_of(make_cinder):
