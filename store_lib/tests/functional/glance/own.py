@@ -125,7 +125,8 @@ def prepare(library):
         stand_in = importlib.import_module("store_lib.tests.functional.glance.stand_in")
         stand_in.correct_staging_folder()
     resolve_here()
-    for module in ("glance.common.wsgi", "glance.db.migration"):  # tests rely on options that others happen to load
+    # Tests rely on options that others happen to load.
+    for module in ("glance.api.versions", "glance.common.wsgi", "glance.db.migration"):
         importlib.import_module(module)
 
 
