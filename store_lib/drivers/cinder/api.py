@@ -83,6 +83,10 @@ class Deadline:
         self._end = time.monotonic() + self.seconds
         self._pause = _FIRST
 
+    def within(self, seconds: float) -> Deadline:
+        """Return an end of waiting after `seconds` from now, of the same operation."""
+        return Deadline(self._ctx, seconds)
+
     @property
     def over(self) -> bool:
         """Whether it has passed."""

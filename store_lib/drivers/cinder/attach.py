@@ -290,7 +290,3 @@ class Readers:
             self._volumes.pop(volume_id, None)
             attached, shared.attached = shared.attached, None
             return attached
-
-    def reads(self, volume_id: str) -> bool:
-        """Whether the volume is being read."""
-        return volume_id in self._volumes

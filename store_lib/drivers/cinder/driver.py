@@ -149,8 +149,6 @@ class CinderDriver(Driver[CinderAddress]):
         """Delete the volume and see what becomes of it for a while."""
         api = self._api(ctx)
         volume = self._image(api, address)
-        if self._readers.get().reads(volume.id):
-            raise errors.InUse(f"volume {volume.id} is being read")
         return remove_volume(api, self.attacher, volume, Deadline(ctx, self.settings["cinder_delete_timeout"]))
 
     # -- the store ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ __all__ = ["remove_volume"]
 
 #: Statuses that pass by themselves soon, after which a volume can be deleted.
 _PASSING = ("creating", "detaching", "extending", "attaching", "reserved")
+#: Seconds in which a reader that has come to its end lets go of a volume: who got all of an image may delete it.
+_LEAVING = 10.0
 
 
 def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadline) -> Deletion:
@@ -20,6 +22,7 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
     :raises InUse: Cinder refuses, or gave up: snapshots, clones or attachments need the volume.
     :raises BackendError: Cinder failed to delete it.
     """
+    leaving = deadline.within(_LEAVING)
     while True:
         try:
             api.delete(volume.id)
@@ -35,7 +38,8 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
             if now.status == "deleting":
                 return _watch(api, volume, deadline)
             if not attacher.bury(api, volume.id):
-                if now.status not in _PASSING or deadline.over:
+                passes = now.status in _PASSING or (now.status == "in-use" and not leaving.over)
+                if not passes or deadline.over:
                     raise errors.InUse(f"volume {volume.id} is {now.status}; {error.message}") from error
                 deadline.pause()
 
