@@ -23,6 +23,7 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
     :raises BackendError: Cinder failed to delete it.
     """
     leaving = deadline.within(_LEAVING)
+    freed = False  # after a refusal it was seen to be free: it may have become so since
     while True:
         try:
             api.delete(volume.id)
@@ -39,8 +40,10 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
                 return _watch(api, volume, deadline)
             if not attacher.bury(api, volume.id):
                 passes = now.status in _PASSING or (now.status == "in-use" and not leaving.over)
-                if not passes or deadline.over:
+                once_more = now.status == "available" and not freed
+                if not (passes or once_more) or deadline.over:
                     raise errors.InUse(f"volume {volume.id} is {now.status}; {error.message}") from error
+                freed = now.status == "available"
                 deadline.pause()
 
 
