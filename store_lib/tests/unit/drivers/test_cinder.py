@@ -7,11 +7,12 @@ import threading
 from typing import ClassVar
 
 import pytest
+from cinderclient.exceptions import BadRequest
 
 from store_lib import errors
 from store_lib.drivers.cinder import attach as attach_module
-from store_lib.drivers.cinder import failures, values
-from store_lib.drivers.cinder.api import Volume
+from store_lib.drivers.cinder import failures, removal, values
+from store_lib.drivers.cinder.api import Deadline, Volume
 from store_lib.drivers.cinder.attach import Attacher, Readers
 from store_lib.drivers.cinder.base import PathDevice, connector_of
 from store_lib.drivers.cinder.brick import BrickConnector
@@ -19,8 +20,9 @@ from store_lib.drivers.cinder.host import Host
 from store_lib.drivers.cinder.nfs import NfsConnector
 from store_lib.drivers.cinder.notes import Note, Notes
 from store_lib.drivers.cinder.rbd import RbdConnector
+from store_lib.drivers.cinder.removal import remove_volume
 from store_lib.errors import Outcome
-from store_lib.interface import GIB, KIB, Feature, Owner
+from store_lib.interface import GIB, KIB, Deletion, Feature, Owner
 from store_lib.tests.support import Child, payload, until
 
 VOLUME = "5c0f5a3e-95b1-4a53-9d6f-5c8f5d4f7c11"
@@ -396,6 +398,51 @@ def test_what_cinder_was_too_dead_for_is_ended_later(make_cinder, monkeypatch):
     assert connector.detached[0] == ({"mounted": True}, True)
     assert {repr(info) for info, _own in connector.detached[1:]} == {"{}"}
     assert not list(attacher.notes.all())
+
+
+class Refusing(CinderThatDies):
+    """Refuses to delete a volume in each of some states, and then deletes it."""
+
+    def __init__(self, *states):
+        super().__init__()
+        self.states = list(states)
+        self.deleted = False
+
+    def delete(self, volume):
+        """Delete it, or do not."""
+        if self.states:
+            refusal = errors.BackendError("refused")
+            refusal.__cause__ = BadRequest(400)
+            raise refusal
+        self.deleted = True
+
+    def volume(self, volume):
+        """Return the volume in the next state."""
+        if self.deleted:
+            raise errors.NotFound
+        return Volume(VOLUME, "", self.states.pop(0), GIB, None, False, {}, None)
+
+
+@pytest.mark.parametrize("states", [["in-use", "detaching", "available"], ["available", "in-use", "available"]])
+def test_a_volume_that_becomes_free_is_deleted(make_cinder, states):
+    """A reader that has come to its end lets go of it while it is being deleted."""
+    store = make_cinder()
+    api, attacher = Refusing(*states), Attacher(store.id, Host(store.settings))
+    deadline = Deadline(store._runtime.context(), 60)
+    assert remove_volume(api, attacher, Refusing("in-use").volume(VOLUME), deadline) is Deletion.DELETED
+    assert api.deleted
+
+
+@pytest.mark.parametrize("states", [["available"] * 2, ["in-use"] * 50, ["error"]])
+def test_a_volume_that_is_needed_is_not_waited_for(make_cinder, monkeypatch, states):
+    """Snapshots hold one that is free, and others one that stays in use."""
+    monkeypatch.setattr(removal, "_LEAVING", 0.5)
+    store = make_cinder()
+    api, attacher = Refusing(*states), Attacher(store.id, Host(store.settings))
+    deadline = Deadline(store._runtime.context(), 60)
+    with pytest.raises(errors.InUse):
+        remove_volume(api, attacher, Refusing("in-use").volume(VOLUME), deadline)
+    assert not api.deleted
 
 
 def test_a_lock_that_nobody_lets_go_of(make_cinder):
