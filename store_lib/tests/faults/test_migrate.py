@@ -28,8 +28,9 @@ def config(tmp_path):
 
 
 @pytest.fixture
-def stores(config):
-    """Return the stores."""
+def stores(config, monkeypatch):
+    """Return the stores; what they copy inside the kernel goes in several calls."""
+    monkeypatch.setattr("store_lib.drivers._file_copy.RANGE", 4 * MIB)
     with Stores.from_file(config) as made:
         yield made
 
@@ -58,7 +59,6 @@ def meanwhile(request, monkeypatch):
             return real(*arguments)
 
         monkeypatch.setattr(module, name, noted)
-        monkeypatch.setattr("store_lib.drivers._file_copy.RANGE", 4 * MIB)
         if request.param == "by the bytes":
             monkeypatch.setattr(_posix_copy, "copy_range", lambda *arguments: False)
         return calls
