@@ -23,6 +23,8 @@ T = TypeVar("T")
 #: Seconds between two looks at a volume: at first, by which factor they grow, at most.
 _FIRST, _FACTOR, _MOST = 0.08, 1.5, 3.0
 _PAGE = 500
+#: What Cinder's messages say where no backend has room.
+_NO_ROOM = ("available weighted backend", "no valid backend", "not enough", "no space", "available space")
 #: Looks for a message of Cinder, and seconds after each.
 _LOOKS, _MOMENT = 3, 0.3
 
@@ -225,9 +227,7 @@ class Api:
         """Return the error for a volume that got into a status that it should not have."""
         reason = self._reason(volume.id)
         text = f"volume {volume.id} is {volume.status}" + (f": {reason}" if reason else "")
-        if any(
-            each in reason.lower() for each in ("available weighted backend", "no valid backend", "not enough", "space")
-        ):
+        if any(each in reason.lower() for each in _NO_ROOM):
             return errors.StoreFull(text)
         return errors.BackendError(text)
 

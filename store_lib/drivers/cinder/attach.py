@@ -122,7 +122,8 @@ class Attached:
                 return
             notes = self._attacher.notes
             if self._note.info and not self._reached:  # this host let go of it already, which counts only once
-                notes.write(dataclasses.replace(self._note, info={}))
+                with contextlib.suppress(OSError):  # a full disk; dropped it is all the same
+                    notes.write(dataclasses.replace(self._note, info={}))
             notes.drop(self._note.attachment)
             self._ended = True
 

@@ -11,7 +11,7 @@ from store_lib import errors
 from store_lib.drivers import _keystone
 from store_lib.drivers._keystone import Caller, Login
 
-__all__ = ["Caller", "CallerTokens", "ServiceTokens", "Trust"]
+__all__ = ["CallerTokens", "ServiceTokens", "Trust"]
 
 LOG = logging.getLogger(__name__)
 

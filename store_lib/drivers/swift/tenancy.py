@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from store_lib import errors
 from store_lib.drivers import _keystone
-from store_lib.drivers._keystone import Login
-from store_lib.drivers.swift.auth import Caller, CallerTokens, ServiceTokens, Trust
+from store_lib.drivers._keystone import Caller, Login
+from store_lib.drivers.swift.auth import CallerTokens, ServiceTokens, Trust
 from store_lib.drivers.swift.client import Account, Connections, server_info
 from store_lib.drivers.swift.names import SwiftAddress, root_of
 from store_lib.drivers.swift.references import References
