@@ -29,7 +29,7 @@ def test_glance_keeps_its_images_on_the_share(user, place):
     assert place.share.names == [image]
     assert (place.share.folder / image).read_bytes() == data
     assert user.download(image) == data
-    ((where,),) = ([each["url"] for each in user.locations(image)],)
+    (where,) = [each["url"] for each in user.locations(image)]
     assert where == f"file://{place.point}/{image}"
     told = user.stores(detail=True)[place.store]
     print(told)
