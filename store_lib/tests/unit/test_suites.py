@@ -1,10 +1,10 @@
 """``make test``: which tests each suite runs, what is counted, what is run again, and what makes it fail."""
 
-import importlib.util
 import os
 import pathlib
 import signal
 import sys
+import types
 from importlib.machinery import SourceFileLoader
 
 import pytest
@@ -31,8 +31,8 @@ HANGS = "import time\ndef test_hangs(): time.sleep(60)\n"
 def suites(tmp_path, monkeypatch, capfd):
     """Return a function that runs suites, made of one module each, and returns exit code and what was printed."""
     loader = SourceFileLoader("run_tests", str(SCRIPT))
-    spec = importlib.util.spec_from_loader("run_tests", loader)
-    module = importlib.util.module_from_spec(spec)
+    module = types.ModuleType("run_tests")
+    module.__file__ = str(SCRIPT)
     monkeypatch.setitem(sys.modules, "run_tests", module)  # dataclasses look it up
     loader.exec_module(module)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -11,7 +11,7 @@ from cinderclient.exceptions import BadRequest
 from store_lib import errors
 from store_lib.drivers.cinder import attach as attach_module
 from store_lib.drivers.cinder import removal
-from store_lib.drivers.cinder.api import Deadline, Volume
+from store_lib.drivers.cinder.api import Api, Deadline, Volume
 from store_lib.drivers.cinder.attach import Attacher, Readers
 from store_lib.drivers.cinder.host import Host
 from store_lib.drivers.cinder.notes import Note, Notes
@@ -111,7 +111,7 @@ class Connected:
         """Let go of nothing."""
 
 
-class CinderThatDies:
+class CinderThatDies(Api):
     """Stands for the API; releases no attachment as long as it is dead."""
 
     def __init__(self):
