@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from store_lib import errors
 from store_lib.drivers._http_answer import Span, UselessRange, read_span
-from store_lib.interface import KIB, Context, Download, Limits
+from store_lib.interface import MIB, Context, Download, Limits
 from store_lib.location_forms import HttpForm
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "HttpDownload", "ask"]
 
-#: Bytes that are read at once at most: larger pieces are fresh pages of the kernel each, dearer than the calls spared.
-_CHUNK = 128 * KIB
+#: Bytes that are read at once at most; what is there by then comes, so this is no delay.
+_CHUNK = MIB
 
 
 class Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import io
 import logging
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from store_lib import errors
-from store_lib.interface import Address, Download, Driver, Extent, Limits, ObjectInfo
+from store_lib.interface import MIB, Address, Download, Driver, Extent, Limits, ObjectInfo
 from store_lib.runtime import GRACE, StoreRuntime, Task
 from store_lib.transfer.plan import Plan, plan
 from store_lib.transfer.retry import Retry
@@ -24,6 +25,8 @@ LOG = logging.getLogger(__name__)
 _POLL = 0.1
 #: Seconds that a range waits for a thread before the reader's own fetches it, where no time-out holds.
 _PATIENCE = 0.02
+#: The largest chunk that drivers make, several times over.
+_ALLOCATION = 4 * MIB
 #: Share of the store's memory that one reader takes at most: what it fetches, its user holds once more for a moment.
 _SHARE = 8
 
@@ -45,6 +48,7 @@ def open_image(
     :raises BadRange: the range does not lie inside the image.
     :raises StoreLibError: what the store answers.
     """
+    _keep_memory()
     stop = threading.Event()
     ctx = runtime.context(context, stop=stop)
     seam = Seam(driver)
@@ -60,6 +64,17 @@ def open_image(
         download.close()
         raise errors.BadRange(f"bytes {offset} to {offset + (length or 0)} do not lie inside an image of {size} bytes")
     return ImageReader(download, seam, runtime, retry, stop, offset, size if length is None else offset + length)
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Have the C library keep the memory of chunks for the next ones, once in a process.
+
+    It gives blocks from 128 KiB on back to the kernel, which zeroes each page that is taken again: that costs as much
+    as copying the bytes.  Once it was given a larger block back, which is never touched here, it keeps up to twice as
+    much (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    bytes(_ALLOCATION)
 
 
 class ImageReader(io.RawIOBase):
