@@ -165,7 +165,7 @@ class Sender(Transfer):
         self._digests.update(piece.data)
         self._ready()
         if 0 < upload.limits.whole_max >= size and not self._started:
-            return self._commit(upload, lambda: upload.write_whole(self._part(upload.limits, 0, 0, piece)))
+            return self._all_at_once(upload, piece)
         self._start(upload)
         if size:
             self._room(upload, size)
@@ -187,8 +187,11 @@ class Sender(Transfer):
         """Send an image of several buffers, which lie side by side, in one request."""
         self._flow.drain()
         self._ready()
-        piece = Filled(self._buffers.whole(size), (), True)
-        return self._commit(upload, lambda: upload.write_whole(self._part(upload.limits, 0, 0, piece)))
+        return self._all_at_once(upload, Filled(self._buffers.whole(size), (), True))
+
+    def _all_at_once(self, upload: Upload[Any], piece: Filled) -> Committed[Any]:
+        part = self._part(upload.limits, 0, 0, piece)
+        return self._commit(upload, lambda: upload.write_whole(part))
 
     def _parts(self, upload: Upload[Any], filler: Filler, made: Plan, window: Window) -> Committed[Any]:
         """Send the image in parts."""
@@ -288,9 +291,11 @@ class Sender(Transfer):
             self._flow.check()
 
     def _part(self, limits: Limits, index: int, offset: int, piece: Filled) -> Part:
-        digest = None
-        if limits.part_digest is not None:
-            digest = hashlib.new(limits.part_digest, piece.data, usedforsecurity=False).hexdigest()
+        name = limits.part_digest
+        # Digests of the image are known already only to a part that is all of it.
+        digest = self._found.get(name) if name else None
+        if name and digest is None:
+            digest = hashlib.new(name, piece.data, usedforsecurity=False).hexdigest()
         return Part(index, offset, piece.data, piece.ended, digest)
 
 

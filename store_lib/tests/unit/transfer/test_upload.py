@@ -168,6 +168,16 @@ def test_each_part_carries_the_digest_that_the_backend_asks_for(make_store):
     assert all(part.digest == hashlib.md5(part.data).hexdigest() for part in written)
 
 
+@pytest.mark.parametrize("size", [5, 3 * PART])
+def test_a_digest_that_is_known_already_is_not_computed_again(make_store, monkeypatch, size):
+    driver = fakes.fake(Limits(part_size=PART, parallel=2, part_digest="md5", whole_max=4 * PART))
+    store = make_store(driver)
+    monkeypatch.setattr("store_lib.transfer.upload.hashlib", None)
+    record = store.add("image", payload(size), digests=["md5"])
+    (call,) = driver.script.of("write_whole")
+    assert call.detail["part"].digest == record.digests["md5"] == hashlib.md5(payload(size)).hexdigest()
+
+
 # -- size -------------------------------------------------------------------------------------------------------------
 
 
