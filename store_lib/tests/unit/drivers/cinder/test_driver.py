@@ -11,6 +11,7 @@ from store_lib.drivers.cinder import failures, values
 from store_lib.drivers.cinder.api import Volume
 from store_lib.drivers.cinder.base import PathDevice, connector_of
 from store_lib.drivers.cinder.brick import BrickConnector
+from store_lib.drivers.cinder.iscsi import IscsiConnector
 from store_lib.drivers.cinder.nfs import NfsConnector
 from store_lib.drivers.cinder.rbd import RbdConnector
 from store_lib.errors import Outcome
@@ -191,7 +192,8 @@ def test_connectors_are_found_by_protocol(host):
     """Those of store_lib by their entry points, all others by os-brick."""
     assert type(connector_of(host, "rbd")) is RbdConnector
     assert type(connector_of(host, "nfs")) is NfsConnector
-    assert type(connector_of(host, "iscsi")) is BrickConnector
+    assert type(connector_of(host, "iscsi")) is IscsiConnector
+    assert type(connector_of(host, "lightos")) is BrickConnector
     with pytest.raises(errors.StoreUnavailable, match="no protocol pigeons"):
         connector_of(host, "pigeons").attach({"driver_volume_type": "pigeons"}, False)
 
