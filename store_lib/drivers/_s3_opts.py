@@ -121,8 +121,9 @@ OPTIONS = [
     ),
     cfg.BoolOpt(
         "s3_store_content_md5",
-        default=True,
-        help="Send the MD5 of every part, which the server compares with what it got. Costs a share of a processor.",
+        help="Send the MD5 of every part, which the server compares with what it got. Costs a share of a processor. "
+        "When not set, it is sent where nothing else guards the bytes on their way: over plain HTTP, to a server that "
+        "is not known to compare the signed SHA-256 of a body. Set it where TLS ends before the server.",
     ),
     cfg.StrOpt("s3_store_storage_class", help="Storage class of new images; the server's default when not set."),
     cfg.StrOpt(

@@ -110,6 +110,8 @@ class S3Driver(Driver[S3Address]):
         whole = 2 * part
         if settings.origin("s3_store_large_object_size").by_operator:
             whole = max(0, settings["s3_store_large_object_size"] * MIB - 1)
+        written = settings["s3_store_content_md5"]
+        with_md5 = server.unguarded(self.place.secure) if written is None else written
         return Limits(
             part_size=part,
             min_part=_MIN_PART,
@@ -118,7 +120,7 @@ class S3Driver(Driver[S3Address]):
             parallel=settings["s3_store_thread_pools"],
             equal_parts=server.equal_parts,
             whole_max=min(whole, _MAX_PART),
-            part_digest="md5" if settings["s3_store_content_md5"] else None,
+            part_digest="md5" if with_md5 else None,
             copy_min=_MIN_PART,
             copy_max=_MAX_PART,
         )

@@ -119,8 +119,24 @@ def test_limits(make):
     assert (written.part_size, written.parallel) == (20 * MIB, 3)
     assert written.whole_max == 50 * MIB - 1
     assert make(s3_store_large_object_size=0).limits.whole_max == 0
-    assert make(s3_store_content_md5=False).limits.part_digest is None
     assert make(s3_store_server="r2").limits.equal_parts
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, None),
+        ({"s3_store_server": "basic"}, None),
+        ({"s3_store_host": "http://s3.example.org"}, "md5"),
+        ({"s3_store_host": "http://s3.example.org", "s3_store_server": "moto"}, "md5"),
+        ({"s3_store_host": "http://s3.example.org", "s3_store_server": "ceph-rgw"}, None),
+        ({"s3_store_content_md5": True}, "md5"),
+        ({"s3_store_host": "http://s3.example.org", "s3_store_content_md5": False}, None),
+    ],
+)
+def test_parts_carry_a_digest_where_nothing_else_guards_them(make, options, digest):
+    """Neither TLS nor a signed digest that the server compares; what an operator wrote wins."""
+    assert make(**options).limits.part_digest == digest
 
 
 def test_features(make):
