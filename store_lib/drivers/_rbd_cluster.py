@@ -29,6 +29,7 @@ __all__ = ["Cluster", "Pool", "bounds"]
 #: Seconds for which a connection that failed is not tried again: who waited meanwhile need not wait once more each.
 _REFUSED = 1.0
 _DIRECTORY = "rbd_directory"
+_TRASH = "rbd_trash"
 
 
 class Pool:
@@ -50,6 +51,7 @@ class Pool:
         self.fsid: str = cluster.get_fsid()
         #: What must not be freed in a forked child.
         self.opened: set[Any] = set()
+        self._has_trash = False
 
     def id_of(self, name: str) -> str | None:
         """Return the id of the image of that name, None when there is none; the image itself may be gone."""
@@ -108,6 +110,18 @@ class Pool:
         if self.id_of(name) == image_id:
             with contextlib.suppress(self.rados.ObjectNotFound):
                 self.ioctx.remove_object(f"rbd_id.{name}")
+
+    def make_trash(self) -> None:
+        """See that the pool has the object that lists its trash.
+
+        Ceph removes images by way of it, and makes it for the first one.  A full pool would refuse that, and there
+        nothing could be removed any more.
+        """
+        if not self._has_trash:
+            with self.rados.WriteOpCtx() as operation:
+                operation.new(self.rados.LIBRADOS_CREATE_IDEMPOTENT)
+                self.ioctx.operate_write_op(operation, _TRASH)
+            self._has_trash = True
 
     def prove(self) -> None:
         """Make sure that the pool is there, and that it is the one that was opened.

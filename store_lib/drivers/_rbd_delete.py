@@ -41,7 +41,7 @@ def remove_image(cluster: Cluster, name: str, deferment: int) -> Deletion:
         try:
             pool.images.trash_move(pool.ioctx, name, deferment)
         except pool.rbd.ImageNotFound as error:
-            raise missing(pool, name) from error
+            raise _not_removed(pool, name) from error
     return Deletion.DEFERRED
 
 
@@ -49,8 +49,16 @@ def _remove(pool: Pool, name: str) -> Deletion:
     try:
         pool.images.remove(pool.ioctx, name)
     except pool.rbd.ImageNotFound as error:
-        raise missing(pool, name) from error
+        raise _not_removed(pool, name) from error
     return Deletion.DELETED
+
+
+def _not_removed(pool: Pool, name: str) -> errors.StoreLibError:
+    """Return what it means that Ceph did not find the image: in a full pool it says so of one that is there."""
+    image_id = pool.id_of(name)
+    if image_id is None or pool.name_of(image_id) != name:
+        return missing(pool, name)
+    return errors.StoreUnavailable(f"Ceph does not remove image {name}, which is still there; is the cluster full?")
 
 
 def _release(pool: Pool, image: Any) -> bool:

@@ -51,6 +51,7 @@ class RbdUpload(Upload[RbdAddress]):
         """Make the image under the name of its owner, and open it."""
         self._begun = True
         with self._cluster.pool() as pool:
+            pool.make_trash()
             with contextlib.suppress(pool.rbd.ImageExists):  # by a try of this very upload
                 pool.images.create(
                     pool.ioctx, self._temporary, self._capacity, old_format=False, **self._driver.creation(pool)

@@ -1,6 +1,7 @@
 """A cluster that hangs, dies, is full or refuses: errors in bounded time, nothing left, and it comes back by itself."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -43,6 +44,33 @@ def comes_back(store):
     return until(works, 90)
 
 
+def delete(store, location):
+    """Delete until the cluster lets it happen."""
+
+    def deleted():
+        with contextlib.suppress(errors.StoreUnavailable):
+            try:
+                return store.delete(location)
+            except errors.NotFound:  # what was cut off went on by itself
+                return Deletion.DELETED
+        return None
+
+    until(deleted, 90)
+
+
+def refuses(store):
+    """Wait until the store has no room, which the cluster notices late."""
+
+    def refused():
+        try:
+            store.delete(store.add("large", DATA, len(DATA), digests=()).location)
+        except errors.StoreFull:
+            return True
+        return False
+
+    until(refused, 90)
+
+
 def sweep_until_empty(store, view):
     """Sweep until nothing is left in the pool: what hung is only let go of after a while."""
     end = time.monotonic() + 90
@@ -78,13 +106,20 @@ def test_adding_outlives_a_short_outage(make_store, cluster, view):
     assert view.names() == ["held-up"]
 
 
-def test_an_osd_that_goes_in_the_middle_of_reading(store, cluster):
-    """Reading ends with an error in time and goes on where it was once the OSD is back."""
+@pytest.mark.parametrize("fault", ["stopped", "killed"])
+def test_an_osd_that_goes_in_the_middle_of_reading(store, cluster, view, fault):
+    """Reading and deleting end with an error in time; later reading goes on where it was, and deleting is repeated."""
     location = store.add("image", DATA, len(DATA)).location
+    doomed = store.add("doomed", b"x" * MIB, MIB).location
     with store.open(location) as reader:
         assert reader.read(MIB) == DATA[:MIB]
-        with cluster.killed("osd.0"), pytest.raises(errors.StoreUnavailable):
-            reader.read()
+        began = time.monotonic()
+        with getattr(cluster, fault)("osd.0"):
+            with pytest.raises(errors.StoreUnavailable):
+                reader.read()
+            with pytest.raises(errors.StoreUnavailable):
+                store.delete(doomed)
+            assert time.monotonic() - began < 60
         at = reader.tell()
 
         def rest():
@@ -94,47 +129,43 @@ def test_an_osd_that_goes_in_the_middle_of_reading(store, cluster):
             return None
 
         assert until(rest, 90) == DATA[at:]
-
-
-def test_an_osd_that_hangs_while_deleting(store, cluster, view):
-    """Deleting ends with an error in time, and can be repeated."""
-    location = store.add("image", b"x" * MIB, MIB).location
-    with cluster.stopped("osd.0"), pytest.raises(errors.StoreUnavailable):
-        store.delete(location)
-
-    def deleted():
-        with contextlib.suppress(errors.StoreUnavailable):
-            try:
-                return store.delete(location)
-            except errors.NotFound:  # the first went on by itself
-                return Deletion.DELETED
-        return None
-
-    assert until(deleted, 90)
+    delete(store, doomed)
+    delete(store, location)
     sweep_until_empty(store, view)
 
 
-def test_a_monitor_that_hangs(store, cluster):
-    """The store closes for writing; reading goes on; it opens again by itself."""
-    location = store.add("image", b"abc", 3).location
-    with cluster.stopped("mon.a"):
+def test_a_probe_of_an_osd_that_hangs(store, cluster):
+    """The monitor answers, yet nothing can be stored: the store is down, which is told in time."""
+    assert store.probe().status is Status.UP
+    with cluster.stopped("osd.0"):
         began = time.monotonic()
         assert store.probe().status is Status.DOWN
         assert time.monotonic() - began < 30
-        with pytest.raises(errors.StoreUnavailable):
-            store.add("other", b"x", 1)
-        assert content(store, location) == b"abc"
-    assert comes_back(store)
+    until(lambda: store.probe().status is Status.UP, 90)
 
 
-def test_no_monitor_at_the_first_use(make_store, cluster):
-    """Connecting is given up in time, and made good once the monitor answers."""
-    store = make_store(operation_timeout=12, connect_timeout=2, probe_timeout=6)
-    with cluster.stopped("mon.a"):
+@pytest.mark.parametrize("fault", ["stopped", "killed"])
+def test_a_monitor_that_goes(store, make_stores, cluster, pool, tmp_path, fault):
+    """A store in use closes for writing and reads on; one that is used first then gives up in time; both come back.
+
+    A store of another kind beside them does not notice.
+    """
+    location = store.add("image", b"abc", 3).location
+    limits = {"retry_attempts": 1, "probe_interval": 0, "operation_timeout": 12, "connect_timeout": 2}
+    late = make_stores(
+        "[DEFAULT]\nenabled_backends = late:rbd, disk:file\n[glance_store]\ndefault_backend = disk\n"
+        f"[disk]\nfilesystem_store_datadir = {tmp_path}/disk\n{cluster.section('late', pool, **limits)}"
+    )
+    with getattr(cluster, fault)("mon.a"):
         began = time.monotonic()
-        with pytest.raises(errors.StoreUnavailable):
-            store.add("image", b"x", 1)
-        assert time.monotonic() - began < 30
+        assert store.probe().status is Status.DOWN
+        for each in (store, late["late"]):
+            with pytest.raises(errors.StoreUnavailable):
+                each.add("other", b"x", 1)
+        assert time.monotonic() - began < 60
+        assert content(store, location) == b"abc"
+        assert content(late["disk"], late["disk"].add("image", b"disk", 4).location) == b"disk"
+    late["late"].delete(comes_back(late["late"]))
     assert comes_back(store)
 
 
@@ -153,21 +184,66 @@ def test_a_full_pool(store, cluster, view):
     clone = store.add("cloned", DATA[:MIB], MIB).location
     view.clone("cloned", "clone", 2)
     cluster.ask("osd pool set-quota", pool=view.pool, field="max_bytes", val=str(8 * MIB))
-
-    def refused():
-        try:
-            store.delete(store.add("large", DATA, len(DATA), digests=()).location)  # it counts late
-        except errors.StoreFull as error:
-            return error
-        return None
-
-    assert until(refused, 90)
+    refuses(store)
     assert "large" not in view.names()
     assert not [name for name in view.names() if name.startswith(".")]
     assert store.delete(clone) is Deletion.DEFERRED
     assert store.delete(kept) is Deletion.DELETED
     cluster.ask("osd pool set-quota", pool=view.pool, field="max_bytes", val="0")
     assert comes_back(store)
+
+
+@contextlib.contextmanager
+def full(cluster):
+    """Have the OSD find itself full: what it holds is more than it may."""
+    low, usual = (1e-6, 2e-6, 3e-6), (0.85, 0.9, 0.95)
+    steps = ("nearfull", "backfillfull", "full")
+
+    def tell(ratios):
+        for step, ratio in zip(steps, ratios, strict=True):
+            cluster.ask(f"osd set-{step}-ratio", ratio=ratio)
+
+    def is_full():
+        return "full" in cluster.ask("osd dump")["osds"][0]["state"]
+
+    tell(low)
+    try:
+        until(is_full, 60)
+        yield
+    finally:
+        tell(usual)
+        until(lambda: not is_full(), 60)
+
+
+def test_a_full_osd(store, cluster, view):
+    """Adding is refused at once, nothing is left, reading and deleting work; with room again all does."""
+    kept = store.add("kept", DATA[:MIB], MIB).location
+    doomed = store.add("doomed", DATA[:MIB], MIB).location
+    cloned = store.add("cloned", DATA[:MIB], MIB).location
+    view.clone("cloned", "clone", 2)
+    known = view.objects()
+    with full(cluster):
+        refuses(store)
+        assert view.objects() == known
+        assert content(store, kept) == DATA[:MIB]
+        assert store.delete(doomed) is Deletion.DELETED
+        assert store.delete(cloned) is Deletion.DEFERRED
+        assert view.names() == ["clone", "kept"]
+    assert content(store, comes_back(store)) == b"back"
+
+
+def test_an_image_that_ceph_cannot_remove(store, cluster, view):
+    """In a full pool whose trash was never made, Ceph says of an image that it is not there: nobody may believe it."""
+    location = store.add("image", b"x", 1).location
+    view.ioctx.set_osdmap_full_try()
+    with full(cluster):
+        refuses(store)
+        view.ioctx.remove_object("rbd_trash")
+        with pytest.raises(errors.StoreUnavailable, match="still there"):
+            store.delete(location)
+        assert view.names() == ["image"]
+    delete(store, location)
+    assert view.empty()
 
 
 def test_a_process_that_is_killed_leaves_what_a_sweep_removes(store, view):
@@ -183,45 +259,26 @@ def test_a_process_that_is_killed_leaves_what_a_sweep_removes(store, view):
     with Child(add) as child:
         until(lambda: [each for each in store.leftovers() if each.alive], 60)
         assert not store.sweep(older_than=0).removed
+        assert "never" not in view.names(), "a name stands for a complete image only"
         child.kill(signal.SIGKILL)
         child.wait()
         until(lambda: store.sweep().removed, 90)
     assert view.empty()
 
 
-def test_errors_name_what_is_wrong(make_store, cluster, tmp_path):
-    """A pool that is not there, a user that the cluster does not know, a key ring that is not there, a reader's key."""
-    store = make_store(rbd_store_pool="nowhere")
-    assert (store.probe().status, "no pool 'nowhere'" in store.health.reason) == (Status.DOWN, True)
-    store = make_store(rbd_store_user="stranger")
-    assert (store.probe().status, "client.stranger" in store.health.reason) == (Status.DOWN, True)
-    with pytest.raises(errors.StoreUnavailable):
-        store.add("image", b"x", 1)
-    conf = tmp_path / "ceph.conf"
-    with open(cluster.conf) as file:
-        conf.write_text(file.read().replace("keyring =", f"keyring = {tmp_path}/none #"))
-    store = make_store(rbd_store_ceph_conf=conf)
-    assert (store.probe().status, "keyring" in store.health.reason) == (Status.DOWN, True)
-
-
-def test_a_user_that_may_only_read(make_store, cluster, store, pool):
-    """Images are read; adding and deleting are refused, and nothing is left."""
-    location = store.add("image", b"abc", 3).location
-    caps = ["mon", "profile rbd", "osd", "profile rbd-read-only"]
-    cluster.ask("auth get-or-create", entity=f"client.{pool}", caps=caps)
-    key = cluster.ask("auth get-key", entity=f"client.{pool}")["key"]
-    with open(cluster.folder / "keyring", "a") as file:
-        file.write(f"[client.{pool}]\n\tkey = {key}\n")
-    reader = make_store(rbd_store_user=pool)
-    assert content(reader, location) == b"abc"
-    for refused in (lambda: reader.add("other", b"x", 1), lambda: reader.delete(location)):
-        with pytest.raises(errors.Forbidden):
-            refused()
-    assert [each.id for each in store.list()] == ["image"]
+def rounds(seconds):
+    """Yield numbers for some time, three at least: how much a round takes depends on the machine."""
+    began = time.monotonic()
+    for number in itertools.count():
+        passed = time.monotonic() - began
+        if number >= 3 and passed > seconds:
+            return
+        print(f"round {number} after {passed:.0f} s")
+        yield number
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_an_osd_that_goes_at_any_moment(store, cluster, view):
     """Adding, reading, deleting: each ends in time, well or with an error of ours; what is there is whole."""
     seed = os.getpid()
@@ -229,7 +286,7 @@ def test_an_osd_that_goes_at_any_moment(store, cluster, view):
     chance = random.Random(seed)
     known = errors.StoreUnavailable, errors.CommitUnknown
     kept = store.add("kept", DATA, len(DATA)).location
-    for number in range(20):
+    for number in rounds(100):
         doomed = store.add(f"doomed-{number}", DATA[:MIB], MIB).location
 
         def go(fault, after):
@@ -267,8 +324,10 @@ def test_an_osd_that_goes_at_any_moment(store, cluster, view):
 def test_an_osd_that_hangs_at_any_moment_of_a_commit(make_store, cluster, view):
     """Whenever it hangs: the image is whole under its name, or not there; never two names, never a part of it."""
     store = make_store(operation_timeout=12)
-    chance = random.Random(os.getpid())
-    for number in range(30):
+    seed = os.getpid()
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for number in rounds(60):
         image_id = f"image-{number}"
         began = threading.Event()
 

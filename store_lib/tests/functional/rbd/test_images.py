@@ -108,10 +108,12 @@ def test_a_clone_holds_the_image(store, view, clone_format):
 
 
 def test_copies_inside_the_cluster(make_stores, cluster, view):
-    """An image goes to another pool without its holes, and is complete there."""
+    """An image goes to another pool, or namespace, without its holes, and is complete there."""
+    view.rbd.RBD().namespace_create(view.ioctx, "tenant")
     with cluster.pool() as other:
         sections = cluster.section("it", view.pool, rbd_thin_provisioning=True) + cluster.section("other", other)
-        head = "[DEFAULT]\nenabled_backends = it:rbd, other:rbd\n[glance_store]\ndefault_backend = it\n"
+        sections += cluster.section("inner", view.pool, rbd_store_namespace="tenant")
+        head = "[DEFAULT]\nenabled_backends = it:rbd, other:rbd, inner:rbd\n[glance_store]\ndefault_backend = it\n"
         stores = make_stores(head + sections)
         data = payload(9 * MIB) + bytes(200 * MIB) + payload(3 * MIB)
         record = stores["it"].add("image", data, len(data))
@@ -121,6 +123,9 @@ def test_copies_inside_the_cluster(make_stores, cluster, view):
         assert sum(each["used_size"] for each in told["images"]) < 30 * MIB
         assert json.loads(cluster.run(f"rbd info {other}/image@snap --format json"))["protected"] == "true"
         assert stores["other"].delete(copied.location) is Deletion.DELETED
+        moved = stores.copy(record.location, "inner", delete_source=True)
+        assert content(stores["inner"], moved.location) == data
+        assert view.names() == [], "the source is gone, and the copy needs nothing of it"
 
 
 @pytest.mark.long
@@ -171,6 +176,12 @@ def test_many_at_once(store, view):
     """Sixteen images are added, read and deleted at the same time over one connection."""
     failures = []
 
+    def connection():
+        with store._driver.cluster.pool() as pool:
+            return pool.cluster.get_instance_id()
+
+    first = connection()
+
     def work(seed):
         try:
             data = payload(300 * KIB + seed, seed)
@@ -186,6 +197,7 @@ def test_many_at_once(store, view):
     for thread in threads:
         thread.join(100)
     assert not failures
+    assert connection() == first
     until(view.empty, 30)
 
 
