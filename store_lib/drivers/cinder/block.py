@@ -21,6 +21,8 @@ LOG = logging.getLogger(__name__)
 
 #: Where the kernel tells of its block devices.
 SYSFS = "/sys/class/block"
+#: Where it tells which start of it this is: numbers of devices begin anew with each.
+BOOT = "/proc/sys/kernel/random/boot_id"
 #: Tries to detach what stays.
 _TRIES = 2
 
@@ -154,7 +156,7 @@ def _name(path: str) -> str:
 def instances(path: str) -> dict[str, str]:
     """Return the kernel's names of a device and of those below it, each with the number of its appearance.
 
-    A name is given again at once to whatever appears next; the number is never.
+    A name is given again at once to whatever appears next; the number is not until the host starts anew.
     """
     name = _name(path)
     try:
@@ -167,8 +169,8 @@ def instances(path: str) -> dict[str, str]:
 
 def _number(name: str) -> str | None:
     try:
-        with open(f"{SYSFS}/{name}/diskseq", encoding="ascii") as file:
-            return file.read().strip()
+        with open(f"{SYSFS}/{name}/diskseq", encoding="ascii") as number, open(BOOT, encoding="ascii") as boot:
+            return f"{number.read().strip()} of {boot.read().strip()}"
     except OSError:
         return None
 

@@ -18,6 +18,8 @@ PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "scaleio")
 #: Those whose devices go when the host lets go of them.
 LETTING_GO = ("iscsi", "fibre_channel")
 SIZE = 1024 * 1024
+#: What the device is known by.
+SEVEN = "7 of a-boot"
 
 
 class Brick:
@@ -54,6 +56,8 @@ def kernel(tmp_path, monkeypatch):
     (folder / "block/sdx/size").write_text(f"{SIZE // 512}\n")
     (folder / "block/sdx/diskseq").write_text("7\n")
     monkeypatch.setattr(block, "SYSFS", str(folder / "block"))
+    (folder / "boot").write_text("a-boot\n")
+    monkeypatch.setattr(block, "BOOT", str(folder / "boot"))
     monkeypatch.setattr(iscsi, "SESSIONS", str(folder / "sessions"))
     monkeypatch.setattr(block, "stat", types.SimpleNamespace(S_ISBLK=lambda mode: True))
     monkeypatch.setattr(block.BlockConnector, "SETTLING", 0.2)
@@ -92,7 +96,7 @@ def test_a_volume_comes_and_goes(host, brick, kernel, protocol):
     device.write(memoryview(b"image"), 100)
     device.flush()
     assert b"".join(device.read(100, 5)) == b"image"
-    assert device.info == {"type": "fake", "path": brick.fake_path, "scsi_wwn": "3600", "devices": {"sdx": "7"}}
+    assert device.info == {"type": "fake", "path": brick.fake_path, "scsi_wwn": "3600", "devices": {"sdx": SEVEN}}
     device.close()
     brick.disconnecting = lambda: vanish(kernel)
     made.detach({}, device.info, True)
@@ -156,13 +160,17 @@ def test_a_bug_stays_a_bug(host, brick):
 def test_what_stays_is_tried_twice_and_told(host, brick, kernel, protocol):
     """A device that os-brick leaves silently is a leftover; another one that got its name is none."""
     made = connector_of(host, protocol)
-    info = {"path": brick.fake_path, "devices": {"sdx": "7"}}
+    info = {"path": brick.fake_path, "devices": {"sdx": SEVEN}}
     with pytest.raises(errors.StoreUnavailable, match="sdx of the volume"):
         made.detach({}, info, True)
     assert len(brick.asked) == 2
     (kernel / "block/sdx/diskseq").write_text("8\n")
     made.detach({}, info, True)
     assert len(brick.asked) == 3
+    (kernel / "block/sdx/diskseq").write_text("7\n")
+    (kernel / "boot").write_text("the-next-boot\n")
+    made.detach({}, info, True)
+    assert len(brick.asked) == 4
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -177,7 +185,7 @@ def test_errors_while_detaching(host, brick, kernel, protocol):
     with pytest.raises(errors.StoreUnavailable, match="cannot detach"):
         made.detach({}, {}, False)
     vanish(kernel)
-    info = {"path": brick.fake_path, "devices": {"sdx": "7"}}
+    info = {"path": brick.fake_path, "devices": {"sdx": SEVEN}}
     if protocol in LETTING_GO:
         made.detach({}, info, True)
     else:
@@ -221,11 +229,11 @@ def test_sessions_without_a_device(host, brick, kernel, caplog):
     session(kernel, 3, "iqn.theirs", None)
     made = connector_of(host, "iscsi")
     brick.disconnecting = lambda: vanish(kernel)
-    made.detach({"target_iqns": ["iqn.ours"]}, {"devices": {"sdx": "7"}}, True)
+    made.detach({"target_iqns": ["iqn.ours"]}, {"devices": {"sdx": SEVEN}}, True)
     assert len(brick.asked) == 2
     assert "session1" in caplog.text
     assert "session2" not in caplog.text
-    made.detach({"target_iqn": "iqn.none"}, {"devices": {"sdx": "7"}}, True)
+    made.detach({"target_iqn": "iqn.none"}, {"devices": {"sdx": SEVEN}}, True)
     assert len(brick.asked) == 3
 
 
@@ -237,6 +245,6 @@ def test_the_parts_of_a_device(kernel):
     for name in ("sda", "sdb"):
         (kernel / f"block/dm-0/slaves/{name}").mkdir(parents=True)
     devices = block.instances("/dev/dm-0")
-    assert devices == {"dm-0": "9", "sda": "10", "sdb": "11"}
+    assert devices == {"dm-0": "9 of a-boot", "sda": "10 of a-boot", "sdb": "11 of a-boot"}
     (kernel / "block/sda/diskseq").write_text("12")
     assert block.remaining(devices) == ["dm-0", "sdb"]
