@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from store_lib.drivers import _posix, _posix_copy
-from store_lib.drivers._helper import Helpers
 from store_lib.drivers._helper_memory import SharedBuffers
+from store_lib.drivers._helper_pool import Helpers
 from store_lib.interface import HEAP, BufferSource, PerProcessValue, Runtime
 from store_lib.settings import StoreSettings
 
@@ -22,12 +23,14 @@ class Operations(Protocol):
 
     #: What is held open there, by keys of their own.
     kept: dict[Any, Any]
-    #: Guards `kept`.
-    opening: threading.Lock
     #: Open files, to share out new ones evenly.
     files: int
     #: Whether a call that hangs can be given up.
     killable: bool
+
+    @property
+    def opening(self) -> AbstractContextManager[Any]:
+        """Guards `kept`; entering it takes no longer than one call may."""
 
     def __getattr__(self, name: str) -> Any: ...
 

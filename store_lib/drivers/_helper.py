@@ -4,9 +4,7 @@ A dead file server hangs calls in the kernel for minutes, and no thread can be t
 killed.  So the functions of `_posix` run in small processes which are reached through a socket, with the bytes of
 images in memory that both sides see.  This process then holds no descriptor on the file system in question.
 
-A helper serves any number of open files, one call at a time.  There are never more helpers than their limit, those
-that were killed and have not ended yet included: while there is one of these, the file system hangs, and whoever asks
-is told so at once.
+A helper serves any number of open files, one call at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import collections
 import contextlib
 import functools
 import itertools
-import logging
 import os
 import pickle
 import select
@@ -36,9 +33,7 @@ from store_lib.drivers import _posix, _posix_copy
 from store_lib.drivers._helper_memory import SharedMap, address_of
 from store_lib.drivers._posix import Span
 
-__all__ = ["Helper", "Helpers"]
-
-LOG = logging.getLogger(__name__)
+__all__ = ["Helper"]
 
 _MAIN = str(Path(__file__).with_name("_helper_main.py"))
 #: Length of the pickled request, number of a block whose descriptor comes along (0: none).
@@ -46,8 +41,8 @@ _HEADER = struct.Struct("!II")
 _ANSWER = struct.Struct("!I")
 #: Largest piece that is read in one call, bytes.
 _READ = 1024 * 1024
-#: How long a helper that was killed or told to end is waited for, seconds; one that hangs in the kernel takes longer.
-_REAP = 0.2
+#: Seconds that opening a directory may take beyond the time of one call, for the process to start.
+_START = 0.5
 
 
 class Helper:
@@ -66,7 +61,7 @@ class Helper:
         self._told: dict[int, weakref.ref[SharedMap]] = {}
         #: What is held open there, by the users' own keys (directories).
         self.kept: dict[Any, Any] = {}
-        self.opening = threading.Lock()
+        self.opening = _Opening(timeout)
         #: Open files.
         self.files = 0
         self._stray: collections.deque[int] = collections.deque()
@@ -127,15 +122,11 @@ class Helper:
 
     @contextlib.contextmanager
     def _turn(self) -> Any:
-        deadline = time.monotonic() + self._timeout
+        deadline = self.opening.deadline()
         self.load += 1
         try:
-            if not self._lock.acquire(timeout=self._timeout):
-                raise errors.OperationTimeout(
-                    f"the file system did not answer others within {self._timeout:g} s",
-                    transient=False,
-                    outcome=errors.Outcome.NOT_DONE,
-                )
+            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise _others_hang(self._timeout)
             try:
                 if self._ended:
                     raise errors.StoreUnavailable("the helper process of this transfer has ended", transient=False)
@@ -244,8 +235,41 @@ class Helper:
             time.sleep(0.005)
 
 
-def _busy(helper: Helper) -> int:
-    return helper.load + helper.files
+class _Opening:
+    """Guards `kept`; all calls of a thread inside together take no longer than one may, but for a little.
+
+    Opening a directory takes several calls, of which the first waits for the process to start: without that, each of
+    them would have the time of one.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._inside: tuple[int, float] | None = None
+
+    def __enter__(self) -> None:
+        deadline = time.monotonic() + self._timeout + _START
+        if not self._lock.acquire(timeout=self._timeout):
+            raise _others_hang(self._timeout)
+        self._inside = threading.get_ident(), deadline
+
+    def __exit__(self, *details: object) -> None:
+        self._inside = None
+        self._lock.release()
+
+    def deadline(self) -> float:
+        """Return until when a call that this thread begins now may take."""
+        alone = time.monotonic() + self._timeout
+        inside = self._inside
+        return min(alone, inside[1]) if inside is not None and inside[0] == threading.get_ident() else alone
+
+
+def _others_hang(timeout: float) -> errors.OperationTimeout:
+    return errors.OperationTimeout(
+        f"the file system did not answer others within {timeout:g} s",
+        transient=False,
+        outcome=errors.Outcome.NOT_DONE,
+    )
 
 
 def _is_gone(told: weakref.ref[SharedMap]) -> bool:
@@ -281,105 +305,3 @@ def _spawn() -> tuple[int, socket.socket, int]:
         theirs.close()
         os.close(end)
     return pid, mine, lifeline
-
-
-class Helpers:
-    """The helper processes of one store; safe for threads.  Belongs to one process: make it anew after a fork.
-
-    :param limit: processes at most.
-    :param timeout: seconds for one call.
-    :param threshold: share of `limit` in use, in percent, from which a warning is logged.
-    """
-
-    def __init__(self, limit: int, timeout: float, threshold: int) -> None:
-        self._limit = limit
-        self._timeout = timeout
-        self._threshold = threshold
-        self._lock = threading.Lock()
-        self._helpers: list[Helper] = []
-        self._warned = False
-        #: When a call was last given up, until one is answered again.
-        self._silent: float | None = None
-        #: Who finds out whether the file system answers again, and until when nobody else has to.
-        self._trial: tuple[Helper, float] | None = None
-
-    def choose(self) -> Helper:
-        """Return the helper with the least to do, a new one where all are busy and their limit allows.
-
-        While the file system hangs, one caller at a time finds out whether it still does; the others are told at once.
-
-        :raises StoreUnavailable: the file system hangs.
-        """
-        with self._lock:
-            self._reap()
-            silent = self._silent_for()
-            if silent is not None and (self._stuck() or self._trying()):
-                raise errors.StoreUnavailable(
-                    f"the file system has not answered for {silent:.0f} s; nothing is begun before", transient=False
-                )
-            usable = [helper for helper in self._helpers if helper.usable]
-            idle = min(usable, key=_busy, default=None)
-            if idle is None or (_busy(idle) and len(self._helpers) < self._limit):
-                idle = Helper(self._timeout)
-                self._helpers.append(idle)
-                self._warn()
-            if silent is not None:
-                self._trial = idle, time.monotonic() + self._timeout
-            return idle
-
-    def _stuck(self) -> bool:
-        """Whether one that was killed has not ended: the kernel holds it in the middle of a call."""
-        return any(not helper.usable for helper in self._helpers)
-
-    def _trying(self) -> bool:
-        return self._trial is not None and self._trial[0].usable and time.monotonic() < self._trial[1]
-
-    def _silent_for(self) -> float | None:
-        lost = [helper.lost_since for helper in self._helpers if helper.lost_since is not None]
-        since = min([*lost, *([] if self._silent is None else [self._silent])], default=None)
-        return None if since is None else time.monotonic() - since + self._timeout
-
-    def hung_for(self) -> float | None:
-        """Return for how many seconds the file system has not answered, None when it does."""
-        with self._lock:
-            self._reap()
-            return self._silent_for()
-
-    def close(self) -> None:
-        """End all helpers; one that hangs is killed and ends when the kernel lets it."""
-        with self._lock:
-            helpers, self._helpers = self._helpers, []
-        for helper in helpers:
-            helper.kill()
-        for helper in helpers:
-            helper.reaped(_REAP)
-
-    def forget(self) -> None:
-        """In a forked child: close the inherited ends, without a word to the processes, which are the parent's."""
-        for helper in self._helpers:
-            helper.forget()
-        self._helpers = []
-
-    def _reap(self) -> None:
-        for helper in self._helpers:
-            if helper.overdue and helper.lost_since is not None:
-                self._silent = max(self._silent or 0.0, helper.lost_since)
-        if self._silent is not None and any(helper.answered > self._silent for helper in self._helpers):
-            self._silent = self._trial = None
-        now = time.monotonic()  # one that was killed just now gets the time to end, one that hangs delays nobody
-        self._helpers = [
-            helper
-            for helper in self._helpers
-            if helper.usable or not helper.reaped(_REAP - (now - (helper.lost_since or now)))
-        ]
-
-    def _warn(self) -> None:
-        busy = len(self._helpers) * 100 >= self._limit * self._threshold
-        if busy and not self._warned:
-            LOG.warning(
-                "%d of at most %d helper processes are in use; raise filesystem_store_thread_pool_size if more "
-                "transfers run at once",
-                len(self._helpers),
-                self._limit,
-            )
-        self._warned = busy

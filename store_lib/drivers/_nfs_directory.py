@@ -171,6 +171,7 @@ class NfsDirectory(Directory):
 
     def initialise(self, io: Operations) -> str:
         """Make the marker on the mounted share; return what was done."""
+        self._mounted()  # which may take its own time
         with io.opening:
             io.kept.pop(self, None)
             held = self._open_share(io)

@@ -1,0 +1,127 @@
+"""The helper processes of a store: how many there are, who gets which, and what is done while the file system hangs.
+
+There are never more than their limit, those that were killed and have not ended yet included: while there is one of
+these, the file system hangs, and whoever asks is told so at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from store_lib import errors
+from store_lib.drivers._helper import Helper
+
+__all__ = ["Helpers"]
+
+LOG = logging.getLogger(__name__)
+
+#: How long a helper that was killed or told to end is waited for, seconds; one that hangs in the kernel takes longer.
+_REAP = 0.2
+
+
+class Helpers:
+    """The helper processes of one store; safe for threads.  Belongs to one process: make it anew after a fork.
+
+    :param limit: processes at most.
+    :param timeout: seconds for one call.
+    :param threshold: share of `limit` in use, in percent, from which a warning is logged.
+    """
+
+    def __init__(self, limit: int, timeout: float, threshold: int) -> None:
+        self._limit = limit
+        self._timeout = timeout
+        self._threshold = threshold
+        self._lock = threading.Lock()
+        self._helpers: list[Helper] = []
+        self._warned = False
+        #: When a call was last given up, until one is answered again.
+        self._silent: float | None = None
+        #: Who finds out whether the file system answers again, and until when nobody else has to.
+        self._trial: tuple[Helper, float] | None = None
+
+    def choose(self) -> Helper:
+        """Return the helper with the least to do, a new one where all are busy and their limit allows.
+
+        While the file system hangs, one caller at a time finds out whether it still does; the others are told at once.
+
+        :raises StoreUnavailable: the file system hangs.
+        """
+        with self._lock:
+            self._reap()
+            silent = self._silent_for()
+            if silent is not None and (self._stuck() or self._trying()):
+                raise errors.StoreUnavailable(
+                    f"the file system has not answered for {silent:.0f} s; nothing is begun before", transient=False
+                )
+            usable = [helper for helper in self._helpers if helper.usable]
+            idle = min(usable, key=_busy, default=None)
+            if idle is None or (_busy(idle) and len(self._helpers) < self._limit):
+                idle = Helper(self._timeout)
+                self._helpers.append(idle)
+                self._warn()
+            if silent is not None:
+                self._trial = idle, time.monotonic() + self._timeout
+            return idle
+
+    def _stuck(self) -> bool:
+        """Whether one that was killed has not ended: the kernel holds it in the middle of a call."""
+        return any(not helper.usable for helper in self._helpers)
+
+    def _trying(self) -> bool:
+        return self._trial is not None and self._trial[0].usable and time.monotonic() < self._trial[1]
+
+    def _silent_for(self) -> float | None:
+        lost = [helper.lost_since for helper in self._helpers if helper.lost_since is not None]
+        since = min([*lost, *([] if self._silent is None else [self._silent])], default=None)
+        return None if since is None else time.monotonic() - since + self._timeout
+
+    def hung_for(self) -> float | None:
+        """Return for how many seconds the file system has not answered, None when it does."""
+        with self._lock:
+            self._reap()
+            return self._silent_for()
+
+    def close(self) -> None:
+        """End all helpers; one that hangs is killed and ends when the kernel lets it."""
+        with self._lock:
+            helpers, self._helpers = self._helpers, []
+        for helper in helpers:
+            helper.kill()
+        for helper in helpers:
+            helper.reaped(_REAP)
+
+    def forget(self) -> None:
+        """In a forked child: close the inherited ends, without a word to the processes, which are the parent's."""
+        for helper in self._helpers:
+            helper.forget()
+        self._helpers = []
+
+    def _reap(self) -> None:
+        for helper in self._helpers:
+            if helper.overdue and helper.lost_since is not None:
+                self._silent = max(self._silent or 0.0, helper.lost_since)
+        if self._silent is not None and any(helper.answered > self._silent for helper in self._helpers):
+            self._silent = self._trial = None
+        now = time.monotonic()  # one that was killed just now gets the time to end, one that hangs delays nobody
+        self._helpers = [
+            helper
+            for helper in self._helpers
+            if helper.usable or not helper.reaped(_REAP - (now - (helper.lost_since or now)))
+        ]
+
+    def _warn(self) -> None:
+        busy = len(self._helpers) * 100 >= self._limit * self._threshold
+        if busy and not self._warned:
+            LOG.warning(
+                "%d of at most %d helper processes are in use; raise filesystem_store_thread_pool_size if more "
+                "transfers run at once",
+                len(self._helpers),
+                self._limit,
+            )
+        self._warned = busy
+
+
+def _busy(helper: Helper) -> int:
+    return helper.load + helper.files
