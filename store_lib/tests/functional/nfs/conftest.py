@@ -110,8 +110,8 @@ def relay(_relay):
 @pytest.fixture(autouse=True)
 def _unmount(_watched):
     yield
-    for point in reversed([each for each in mounted() if each not in LASTING]):
-        run("umount", "-f", "-l", point, check=False)
+    if points := [each for each in mounted() if each not in LASTING]:
+        run("umount", "-f", "-l", *reversed(points), check=False)
 
 
 class Share:

@@ -1,5 +1,6 @@
 """Shares that go away: unmounted, replaced, stale, and servers that are dead, hung or out of reach."""
 
+import contextlib
 import os
 import shutil
 import threading
@@ -41,6 +42,27 @@ def helpers():
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+@contextlib.contextmanager
+def lateness():
+    """Note meanwhile by how much more than a kernel's tick or two this process was woken late, in seconds."""
+    found, ended = [], threading.Event()
+
+    def tick():
+        while not ended.is_set():
+            began = time.monotonic()
+            ended.wait(0.1)
+            if (more := time.monotonic() - began - 0.13) > 0:
+                found.append(more)
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        ticking.join()
 
 
 # -- the mount goes away ----------------------------------------------------------------------------------------------
@@ -212,14 +234,18 @@ def test_a_hundred_calls_to_a_hung_server_all_end_and_leave_nothing(make_share, 
         took.append(time.monotonic() - began)
 
     callers = [threading.Thread(target=call, args=(number,)) for number in range(100)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join(120)
-    print(f"{len(ended)} of {len(took)} calls failed, the longest after {max(took):.2f} s")
+    with lateness() as late:
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(120)
+    allowed = TIMEOUT + 1 + sum(late)
+    print(
+        f"{len(ended)} of {len(took)} calls failed, the longest after {max(took):.2f} s of {allowed:.2f} allowed (the "
+        f"machine was {sum(late):.2f} s late)"
+    )
     assert (len(took), len(ended)) == (100, 100)
-    # A hundred threads on the guest's one processor: each looks late.
-    assert max(took) < TIMEOUT + 1 + SLACK
+    assert max(took) < allowed
     relay.set(stall=False)
     support.until(lambda: store.probe().status is Status.UP, 90)
     assert support.content(store, kept.location) == b"x"

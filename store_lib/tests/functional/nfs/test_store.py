@@ -90,11 +90,13 @@ def test_another_share_in_its_place_is_refused(make_share, make_nfs, tmp_path, w
 
 def test_the_same_export_with_other_content_is_refused(make_share, make_nfs, watch):
     share, other = make_share(), make_share()
-    make_nfs(other)
-    store = make_nfs(share, by_store=True)
+    store = make_nfs(share)
     store.add("image-1", b"x")
+    (point,) = mounted()
+    make_nfs(other)
     (share.folder / ".store_lib").write_text((other.folder / ".store_lib").read_text())
-    unmount(mounted()[-1])
+    unmount(point)
+    mount(share, point)
     error = watch(lambda: store.add("image-2", b"x"), SLOW, errors.StoreUnavailable)
     assert "another share than before" in str(error)
     assert share.names == ["image-1"]
@@ -142,11 +144,13 @@ def test_a_full_share_fails_the_add_and_keeps_nothing(make_share, make_nfs, watc
 
 def test_several_shares_from_a_file_of_their_own(make_share, make_stores, tmp_path):
     heavy, light = make_share("small"), make_share()
-    file = tmp_path / "shares.ini"
+    file, point = tmp_path / "shares.ini", tmp_path / "mnt/light"
+    point.mkdir(parents=True)
+    mount(light, point)
     sections = [
         f"[{name}]\nhost = 127.0.0.1\nexport = {share.export}\nversion = 4.2\nmount_point_base = {tmp_path}/mnt\n"
-        f"weight = {weight}\n"
-        for name, share, weight in (("light", light, 1), ("heavy", heavy, 10))
+        f"weight = {weight}\nmount = {mounts}\n"
+        for name, share, weight, mounts in (("light", light, 1, "no"), ("heavy", heavy, 10, "yes"))
     ]
     file.write_text("".join(sections))
     text = f"[DEFAULT]\nenabled_backends = it:nfs\n[it]\nnfs_store_config_file = {file}\n"
