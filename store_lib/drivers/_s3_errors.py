@@ -104,8 +104,9 @@ _CODES: dict[str, tuple[type[StoreLibError], str, bool | None, Outcome | None]] 
     "BucketAlreadyExists": (errors.Forbidden, "the bucket belongs to somebody else; choose another name", None, None),
 }
 
-#: What OpenSSL calls the failures that another try does not mend.
+#: What OpenSSL, and urllib3 of a name, call the failures that another try does not mend.
 _NO_TLS = (
+    *("doesn't match", "no appropriate subjectAltName"),
     *("CERTIFICATE", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "HTTP_REQUEST"),
     *("PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"),
 )

@@ -87,6 +87,17 @@ def test_reading_is_resumed(behind, relay, bucket):
         assert first + reader.read() == payload(size)
 
 
+def test_a_request_that_stalls(behind, relay, bucket):
+    """It is given up after its time and sent again: a part of an add, and a range of reading."""
+    store = behind(operation_timeout=4)
+    relay.rule("PUT .*partNumber=2", "stall")
+    record = store.add("it", pieces(payload(LARGE), UNIT), LARGE)
+    relay.rule("GET .*/it", "stall")
+    assert content(store, record.location) == payload(LARGE)
+    assert bucket.keys() == ["it"]
+    assert bucket.uploads() == []
+
+
 def test_delete_whose_answer_is_lost(behind, relay, bucket):
     """It is a success."""
     bucket.put("it")
@@ -171,6 +182,9 @@ def test_a_certificate_that_nobody_signed(make_store, rgw):
     health = make_store(s3_store_cacert=None).probe()
     assert health.status.value == "down"
     assert "s3_store_cacert" in health.reason
+    another = make_store(s3_store_host=f"https://127.1:{rgw.port}").probe()  # the same machine by a name not in it
+    assert another.status.value == "down"
+    assert "s3_store_cacert" in another.reason
     plain = make_store(s3_store_host=f"127.0.0.1:{rgw.plain_port}").probe()
     assert "http://" in plain.reason
 

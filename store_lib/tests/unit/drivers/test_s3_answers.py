@@ -72,6 +72,12 @@ def test_answers(code, status, kind, transient, outcome):
             Outcome.NOT_DONE,
         ),
         (
+            exceptions.SSLError(endpoint_url="x", error="hostname 'a' doesn't match 'b'"),
+            errors.StoreUnavailable,
+            False,
+            Outcome.NOT_DONE,
+        ),
+        (
             exceptions.SSLError(endpoint_url="x", error="EOF occurred in violation of protocol"),
             errors.StoreUnavailable,
             True,
