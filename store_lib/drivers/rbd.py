@@ -178,7 +178,7 @@ class RbdDriver(Driver[RbdAddress]):
             if pool.fsid != other.fsid:
                 raise errors.CannotMigrate("the image lies in another Ceph cluster")
             source._check_cluster(address)
-            return RbdDownload(source.cluster, address, source.limits, self.in_flight)
+            return RbdDownload(source.cluster, address, source.limits, max(2, self.in_flight // self.limits.parallel))
 
     def list(self, ctx: Context) -> Iterator[Listed[RbdAddress]]:
         """Yield the images that have the snapshot; the others are not complete."""
