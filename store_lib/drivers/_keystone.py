@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 from store_lib import errors
+from store_lib.drivers._tls import is_for_good
 
 __all__ = ["Caller", "Login", "make_session", "translate"]
 
@@ -118,7 +119,8 @@ def translate(error: BaseException) -> errors.StoreLibError | None:
 
     if isinstance(error, exceptions.ConnectTimeout):
         return errors.OperationTimeout("the identity service did not answer in time", outcome=errors.Outcome.NOT_DONE)
-    if type(error).__name__ in ("SSLError", "SSLFailure"):  # its name differs between releases
+    # The name of the first differs between releases.
+    if type(error).__name__ in ("SSLError", "SSLFailure") and is_for_good(error):
         return errors.StoreUnavailable("the identity service's certificate is not trusted", transient=False)
     if isinstance(error, exceptions.ConnectionError):
         return errors.StoreUnavailable("the identity service cannot be reached")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from store_lib import errors
+from store_lib.drivers._tls import is_for_good
 from store_lib.errors import Outcome, StoreLibError
 
 __all__ = ["code_of", "is_missing", "status_of", "translate", "unknown"]
@@ -104,13 +105,6 @@ _CODES: dict[str, tuple[type[StoreLibError], str, bool | None, Outcome | None]] 
     "BucketAlreadyExists": (errors.Forbidden, "the bucket belongs to somebody else; choose another name", None, None),
 }
 
-#: What OpenSSL, and urllib3 of a name, call the failures that another try does not mend.
-_NO_TLS = (
-    *("doesn't match", "no appropriate subjectAltName"),
-    *("CERTIFICATE", "WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE", "UNKNOWN_CA", "HTTP_REQUEST"),
-    *("PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "NO_PROTOCOLS_AVAILABLE"),
-)
-
 
 def status_of(error: Any) -> int:
     """Return the HTTP status of a ClientError, 0 when there is none."""
@@ -174,7 +168,7 @@ def _of_answer(error: Any) -> StoreLibError:
 
 def _of_connection(error: Any, known: Any) -> StoreLibError:
     name = type(error).__name__
-    if isinstance(error, known.SSLError) and any(reason in str(error) for reason in _NO_TLS):
+    if isinstance(error, known.SSLError) and is_for_good(error):
         text = "no TLS connection with the server: its certificate is not trusted, or it speaks plain HTTP; see "
         return errors.StoreUnavailable(
             text + "s3_store_cacert, and http:// or https:// in s3_store_host", transient=False

@@ -6,6 +6,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.drivers import _keystone
+from store_lib.drivers._tls import is_for_good
 from store_lib.errors import Outcome
 
 __all__ = ["answered", "translate"]
@@ -52,8 +53,9 @@ def translate(error: BaseException) -> errors.StoreLibError | None:
 def _of_requests(error: Any) -> errors.StoreLibError:
     from requests import exceptions
 
-    if isinstance(error, exceptions.SSLError):
-        return errors.StoreUnavailable("Swift's certificate is not trusted", transient=False)
+    if isinstance(error, exceptions.SSLError) and is_for_good(error):
+        text = "no TLS connection with Swift: its certificate is not trusted, or it speaks plain HTTP"
+        return errors.StoreUnavailable(f"{text}; see swift_store_cacert", transient=False)
     if isinstance(error, exceptions.ConnectTimeout):
         return errors.OperationTimeout("Swift cannot be reached in time", outcome=Outcome.NOT_DONE)
     if isinstance(error, exceptions.Timeout):

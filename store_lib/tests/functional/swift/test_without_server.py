@@ -335,6 +335,15 @@ def test_errors_of_the_clients(make, error, kind, outcome):
     assert (type(found), found.outcome) == (kind, outcome)
 
 
+@pytest.mark.parametrize("kind", [requests.exceptions.SSLError, keystone.SSLError])
+def test_errors_of_tls(make, kind):
+    """A certificate that is not trusted stays so; a connection that broke after the handshake may be tried again."""
+    translate = make()._driver.translate
+    assert not translate(kind("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")).transient
+    assert not translate(kind("[SSL: WRONG_VERSION_NUMBER]")).transient
+    assert translate(kind("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol")).transient
+
+
 def test_bugs_stay_bugs(make):
     """What no client raised passes as it is."""
     assert make()._driver.translate(TypeError("bug")) is None
