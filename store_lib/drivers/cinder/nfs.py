@@ -138,8 +138,8 @@ class NfsConnector(Connector):
         refuse_encrypted(connection)
         if connection.get("format", "raw") != "raw":
             raise errors.BackendError(
-                f"the volume is a file of format {connection['format']}, in which images cannot be kept; set "
-                "nfs_qcow2_volumes = False for this backend of Cinder"
+                f"the volume is a file of format {connection['format']}, in which images cannot be read: delete its "
+                "snapshots, or set nfs_qcow2_volumes = False for this backend of Cinder"
             )
         name = str(connection["name"])
         if os.path.basename(name) != name or name in ("", ".", ".."):

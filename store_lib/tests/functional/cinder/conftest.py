@@ -1,6 +1,7 @@
 """A real Cinder with Keystone and Ceph under these tests, and an administrator's view of it."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import shlex
@@ -8,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import psutil
 import pytest
 
+from store_lib.tests import support
 from store_lib.tests.relay import Relay
-from store_lib.tests.support import until
 
 TOP = pathlib.Path(__file__).resolve().parents[4]
 TOOL = TOP / "tools/services/cinder"
@@ -29,6 +31,18 @@ def pytest_collection_modifyitems(items):
         if here in item.path.parents:
             item.add_marker("functional")
             item.add_marker(pytest.mark.timeout(600), append=False)
+
+
+def until(ready, seconds=PATIENCE):
+    """Wait until `ready()`, which asks Cinder: not all of the time, which would keep Cinder from what is waited for."""
+
+    def seldom():
+        found = ready()
+        if not found:
+            time.sleep(0.1)
+        return found
+
+    return support.until(seldom, seconds)
 
 
 class Cloud:
@@ -62,7 +76,7 @@ class Cloud:
         """Have Cinder gone for the time of ``with``."""
         pid = self.pid
         os.killpg(pid, signal.SIGKILL)
-        until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30)
+        support.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30)
         try:
             yield
         finally:
@@ -111,6 +125,11 @@ class Cloud:
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
+    @functools.cached_property
+    def admin(self):
+        """The client of an administrator."""
+        return self.client()
+
     def client(self, user="admin"):
         """Return a client of Cinder; of an administrator it shows the volumes of all projects."""
         from cinderclient import client
@@ -134,7 +153,7 @@ class View:
 
     def __init__(self, cloud):
         self.cloud = cloud
-        self.admin = cloud.client()
+        self.admin = cloud.admin
         self._before = {each.id for each in self._all()}
 
     def _all(self):
@@ -148,9 +167,9 @@ class View:
         """Return the states of those volumes, sorted."""
         return sorted(each.status for each in self.volumes())
 
-    def attachments(self):
-        """Return the attachments of those volumes."""
-        ours = {each.id for each in self.volumes()}
+    def attachments(self, volumes=None):
+        """Return the attachments of those volumes, or of some that are known."""
+        ours = {each.id for each in volumes or self.volumes()}
         found = self.admin.attachments.list(search_opts={"all_tenants": 1})
         return [each for each in found if each.volume_id in ours]
 
@@ -160,21 +179,23 @@ class View:
         places = [line.split(" ")[1] for line in lines]
         return [place for place in places if place.startswith(f"{self.cloud.mounts}/")]
 
-    def watchers(self):
-        """Return the ids of those volumes that some process has open in Ceph."""
+    def watchers(self, volumes):
+        """Return the ids of volumes that some process has open in Ceph."""
         import rados
 
         found = []
         with rados.Rados(conffile=self.cloud.env["CEPH_CONF"], rados_id="admin") as cluster:
             for pool in (self.cloud.env["POOL_RBD1"], self.cloud.env["POOL_RBD2"]):
                 with cluster.open_ioctx(pool) as ioctx:
-                    found += [each.id for each in self.volumes() if _watched(ioctx, f"volume-{each.id}")]
+                    found += [each.id for each in volumes if _watched(ioctx, f"volume-{each.id}")]
         return found
 
     def idle(self):
         """Return whether nothing is attached, mounted, open, or on its way to another state."""
-        good = set(self.statuses()) <= {"available"}
-        return good and not self.attachments() and not self.mounts() and not self.watchers()
+        volumes = self.volumes()
+        if self.mounts() or any(each.status != "available" for each in volumes):
+            return False
+        return not volumes or not (self.attachments(volumes) or self.watchers(volumes))
 
     def empty(self):
         """Return whether nothing at all is left."""
@@ -182,15 +203,16 @@ class View:
 
     def settled(self):
         """Wait until nothing is attached, mounted or open."""
-        until(self.idle, PATIENCE)
+        until(self.idle)
 
     def gone(self):
         """Wait until nothing at all is left."""
-        until(self.empty, PATIENCE)
+        until(self.empty)
 
     def wipe(self):
         """Remove what was made since, whatever state it is in."""
-        for volume in self.volumes():
+        volumes = self.volumes()
+        for volume in volumes:
             for attachment in self.admin.attachments.list(search_opts={"all_tenants": 1, "volume_id": volume.id}):
                 with contextlib.suppress(Exception):
                     self.admin.attachments.delete(attachment.id)
@@ -199,7 +221,7 @@ class View:
                     self.admin.volume_snapshots.delete(snapshot, force=True)
         for place in self.mounts():
             subprocess.run(["umount", "--lazy", place], check=False)
-        for volume in self.volumes():
+        for volume in volumes:
             with contextlib.suppress(Exception):
                 self.admin.volumes.reset_state(volume, state="error", attach_status="detached")
                 volume.force_delete()

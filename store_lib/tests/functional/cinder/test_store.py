@@ -8,9 +8,10 @@ import types
 import pytest
 
 from store_lib import errors
+from store_lib.drivers.cinder import removal
 from store_lib.interface import Feature, Status
-from store_lib.tests.functional.cinder.conftest import GIB, PATIENCE
-from store_lib.tests.support import KIB, MIB, content, payload, until
+from store_lib.tests.functional.cinder.conftest import GIB, until
+from store_lib.tests.support import KIB, MIB, content, payload
 
 DATA = payload(3 * MIB)
 
@@ -89,8 +90,9 @@ def test_a_size_that_is_not_known(make_cinder, view, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["rbd1", "nfs1"])
-def test_readers_share_an_attachment(make_cinder, view, kind):
+def test_readers_share_an_attachment(make_cinder, view, monkeypatch, kind):
     """The second reader of an image attaches nothing; the image is in use until the last has closed it."""
+    monkeypatch.setattr(removal, "_LEAVING", 1.0)  # these readers do not leave
     store = make_cinder(kind)
     record = store.add("image", DATA, len(DATA))
     with contextlib.ExitStack() as opened:
@@ -132,7 +134,7 @@ def test_volumes_that_are_no_images(make_cinder, cloud, view):
     """They are neither read nor deleted nor listed, although they are in the store's project."""
     client = cloud.client("images")
     volume = client.volumes.create(1, name="somebody's", volume_type="rbd1")
-    until(lambda: client.volumes.get(volume.id).status == "available", PATIENCE)
+    until(lambda: client.volumes.get(volume.id).status == "available")
     store = make_cinder("rbd1")
     for ask in (store.stat, store.open, store.delete):
         with pytest.raises(errors.ForeignLocation):
