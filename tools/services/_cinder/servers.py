@@ -12,6 +12,7 @@ monkey_patch.patch()  # before anything else is imported
 
 import logging as standard_logging  # noqa: E402
 import shlex  # noqa: E402
+import sqlite3  # noqa: E402
 import sys  # noqa: E402
 
 import os_brick  # noqa: E402
@@ -59,6 +60,13 @@ def copy_replies() -> None:
     impl_fake.FakeIncomingMessage.reply = copied
 
 
+def hold_database() -> sqlite3.Connection:
+    """Return a connection: when the last one ends, SQLite clears its journal away, which would follow each request."""
+    held = sqlite3.connect(CONF.database.connection.partition("///")[2])
+    held.execute("select count(*) from sqlite_master").fetchall()
+    return held
+
+
 def main() -> None:
     """Serve until a signal comes."""
     impl_fake.FakeExchange = Exchange
@@ -74,6 +82,7 @@ def main() -> None:
     coordination.COORDINATOR.start()
     rpc.init(CONF)
 
+    held = hold_database()
     launcher = launching.ServiceLauncher(CONF, restart_method="mutate")
     launcher.launch_service(Service.create(binary=constants.SCHEDULER_BINARY))
     for backend in CONF.enabled_backends:
@@ -83,6 +92,7 @@ def main() -> None:
         launcher.launch_service(made)
     launcher.launch_service(service.WSGIService("osapi_volume"))
     launcher.wait()
+    held.close()
 
 
 if __name__ == "__main__":
