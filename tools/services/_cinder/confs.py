@@ -75,15 +75,18 @@ volume_clear = none
 # A busy machine may stand still for long, and that is no failure.
 rpc_response_timeout = 180
 migration_create_volume_timeout_secs = 60
-# The scheduler knows of the backends at once, and of their room soon.
-periodic_interval = 5
+# The scheduler hears of the backends when they start.  Five services that report more often than that they live, and
+# how much room they have, would take a good part of a busy processor.
+periodic_interval = 15
 periodic_fuzzy_delay = 0
-backend_stats_polling_interval = 10
-report_interval = 5
+backend_stats_polling_interval = 30
+report_interval = 30
 service_down_time = 300
 
 [database]
 connection = sqlite:///{folder}/lib/cinder.sqlite
+# Nobody waits for the disk: what a killed process wrote is there without that.
+sqlite_synchronous = false
 
 [oslo_concurrency]
 lock_path = {folder}/lib/lock
