@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import pathlib
 
 #: Proxies differ in how they ask who you are and in what they offer.
@@ -16,6 +17,7 @@ PIPELINES = {
     "few": f"{_HEAD} tempurl {_AUTH} {_TAIL}",
     # As bare as a cluster may be: no static large objects, no bulk delete, no copy, no temporary URLs.
     "plain": f"{_HEAD} authtoken keystoneauth dlo proxy-logging proxy-server",
+    "hasty": f"{_HEAD} {_AUTH} {_TAIL}",
 }
 
 #: Filters without settings.
@@ -51,7 +53,9 @@ eventlet_debug = false
 
 def storage_conf(kind: str, folder: pathlib.Path, port: int, workers: int) -> str:
     """Return the configuration of the object, container or account server."""
+    reserve = os.environ.get("STORE_LIB_SWIFT_RESERVE", "0")
     return f"""{_common(folder, port, workers)}
+fallocate_reserve = {reserve}
 [pipeline:main]
 pipeline = healthcheck {kind}-server
 [app:{kind}-server]
@@ -82,6 +86,7 @@ allow_account_management = true
 account_autocreate = true
 conn_timeout = 2
 node_timeout = 20
+client_timeout = {2 if kind == "hasty" else 60}
 recoverable_node_timeout = 10
 # One device: it must never be shut out after an error.
 error_suppression_interval = 0

@@ -83,7 +83,7 @@ def test_keystone_is_down_at_the_start(server, make):
 
 def test_a_proxy_that_hangs(server, make):
     """What hangs is given up in time, and all is well once it goes on."""
-    with make(**IMPATIENT) as patient, make(**{**IMPATIENT, "operation_timeout": 5}) as hasty:
+    with make(**IMPATIENT) as patient, make(**{**IMPATIENT, "operation_timeout": 3}) as hasty:
         record = patient["it"].add("image", io.BytesIO(b"data"), 4)
         pid = server.pid("proxy")
         os.kill(pid, signal.SIGSTOP)
