@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 #: Backend -> pool of Ceph's.
 POOLS = {"rbd1": "volumes", "rbd2": "volumes2"}
 SHARES = ("nfs1", "nfs2")
 BACKENDS = (*POOLS, *SHARES)
+#: Volume groups of LVM, and backends of the other kind of cloud.
+GROUPS = ("lvm1", "lvm2")
 CEPH_USER = "cinder"
 
 
@@ -43,15 +46,32 @@ nfs_snapshot_support = true
 """
 
 
-def cinder_conf(folder: pathlib.Path, venv: pathlib.Path, port: int, keystone: str) -> str:
+def _lvm(folder: pathlib.Path, name: str) -> str:
+    return f"""[{name}]
+volume_driver = cinder.volume.drivers.lvm.LVMVolumeDriver
+volume_backend_name = {name}
+volume_group = {name}
+lvm_type = default
+volumes_dir = {folder}/lib/volumes
+target_helper = lioadm
+target_protocol = iscsi
+target_ip_address = 127.0.0.1
+# The second path, for clients that use several.
+target_secondary_ip_addresses = 127.0.0.2
+"""
+
+
+def cinder_conf(folder: pathlib.Path, venv: pathlib.Path, port: int, keystone: str, names: Sequence[str]) -> str:
     """Return cinder.conf.
 
     :param port: where the API listens.
     :param keystone: address of Keystone, without a path.
+    :param names: of the backends.
     """
     etc = folder / "etc"
     helper = f"helper_command = {venv}/bin/privsep-helper --config-file {etc}/cinder.conf"
-    backends = [_rbd(folder, name) for name in POOLS] + [_nfs(folder, name) for name in SHARES]
+    kinds = dict.fromkeys(POOLS, _rbd) | dict.fromkeys(SHARES, _nfs) | dict.fromkeys(GROUPS, _lvm)
+    backends = [kinds[name](folder, name) for name in names]
     return f"""[DEFAULT]
 auth_strategy = keystone
 transport_url = fake:/
@@ -66,8 +86,8 @@ api_paste_config = {etc}/api-paste.ini
 resource_query_filters_file = {etc}/resource_filters.json
 rootwrap_config = {etc}/rootwrap.conf
 log_file = {folder}/log/cinder.log
-enabled_backends = {",".join(BACKENDS)}
-default_volume_type = {BACKENDS[0]}
+enabled_backends = {",".join(names)}
+default_volume_type = {names[0]}
 quota_volumes = -1
 quota_snapshots = -1
 quota_gigabytes = -1

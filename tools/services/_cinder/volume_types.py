@@ -12,11 +12,9 @@ from cinderclient import client
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
-#: Type -> its extra specifications, besides one type for each backend.
-MORE = {
-    "multi": {"volume_backend_name": "rbd1", "multiattach": "<is> True"},
-    "nowhere": {"volume_backend_name": "a-backend-that-is-not-there"},
-}
+#: Type -> its extra specifications, besides one type for each backend; the first of those has another one.
+MULTI = {"multiattach": "<is> True"}
+MORE = {"nowhere": {"volume_backend_name": "a-backend-that-is-not-there"}}
 #: What the project may have that is to meet its quota.
 QUOTA = {"volumes": 2, "gigabytes": 3}
 
@@ -49,6 +47,7 @@ def main(url: str, seconds: float, poor: str, backends: list[str]) -> None:
     wait(cinder, set(backends), time.monotonic() + seconds)
     there = {each.name for each in cinder.volume_types.list()}
     wanted = {name: {"volume_backend_name": name} for name in backends} | MORE
+    wanted["multi"] = wanted[backends[0]] | MULTI
     for name in wanted.keys() - there:
         cinder.volume_types.create(name).set_keys(wanted[name])
     cinder.quotas.update(poor, **QUOTA)
