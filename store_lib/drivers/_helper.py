@@ -259,9 +259,10 @@ class _Opening:
 
     def deadline(self) -> float:
         """Return until when a call that this thread begins now may take."""
-        alone = time.monotonic() + self._timeout
         inside = self._inside
-        return min(alone, inside[1]) if inside is not None and inside[0] == threading.get_ident() else alone
+        if inside is not None and inside[0] == threading.get_ident():
+            return inside[1]
+        return time.monotonic() + self._timeout
 
 
 def _others_hang(timeout: float) -> errors.OperationTimeout:
