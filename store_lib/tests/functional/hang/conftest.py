@@ -13,7 +13,7 @@ import pytest
 
 from store_lib import Stores
 
-TIMEOUT = 0.6
+TIMEOUT = 1.0
 
 
 class Hanging:
