@@ -32,6 +32,8 @@ _VERSIONS = (
     "in a bucket that keeps versions {} does not keep two writers of one image at the same moment apart; suspend its "
     "versioning, or set s3_store_server to basic to write all the same"
 )
+#: Seconds that the SDK waits for a server's leave before it sends a body (Expect), on top of its read time-out.
+_CONTINUE = 1.0
 #: Requests that run beside those of the engine's threads: probes, clearing away.
 _SPARE = 8
 
@@ -79,7 +81,9 @@ class Connection:
         self.named: Server | None = None if named == AUTO else SERVERS[named]
         self._session = _session(settings, place)
         base = settings.base
-        self.client = self._make(base.connect_timeout, base.operation_timeout)
+        waited = _waited(base.operation_timeout)
+        # The SDK's time-out for connecting is that of each piece that is sent as well.
+        self.client = self._make(min(base.connect_timeout, waited or base.connect_timeout), waited)
         self._quick: Any = None
 
     @property
@@ -231,6 +235,11 @@ def _loader(path: str | None) -> Any:
     import botocore.loaders
 
     return botocore.loaders.create_loader(path)
+
+
+def _waited(timeout: float | None) -> float | None:
+    """Return for how many seconds an answer is waited for, so that the request as a whole takes `timeout` seconds."""
+    return None if timeout is None else max(timeout / 2, timeout - _CONTINUE)
 
 
 def _assume(session: Any, settings: StoreSettings, place: Place) -> None:

@@ -151,6 +151,13 @@ def translate(error: BaseException) -> StoreLibError | None:
     return None
 
 
+def _timed_out(error: BaseException | None) -> bool:
+    """Whether the cause is a time-out: one of sending is to the client like any other end of the connection."""
+    while error is not None and not isinstance(error, TimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _of_answer(error: Any) -> StoreLibError:
     status, code = status_of(error), code_of(error)
     made = _CODES.get(code) or _CODES.get(str(status) if status != 404 else "")
@@ -177,7 +184,7 @@ def _of_connection(error: Any, known: Any) -> StoreLibError:
         return errors.StoreUnavailable("the proxy cannot be reached; see s3_store_proxy")
     if isinstance(error, (known.ConnectTimeoutError, known.EndpointConnectionError)):
         return errors.StoreUnavailable(f"the server cannot be reached ({name})")
-    if isinstance(error, known.ReadTimeoutError):
+    if isinstance(error, known.ReadTimeoutError) or _timed_out(error):
         return errors.OperationTimeout("the server did not answer in time")
     # A connection that broke after its handshake is an SSLError as well.
     if isinstance(

@@ -150,8 +150,8 @@ def test_a_server_that_is_silent(behind, relay, bucket):
     assert store.probe().status.value == "down"
     assert time.monotonic() - began < 100
     relay.set(stall=False)
-    assert len(bucket.uploads()) == 1
-    assert len(store.sweep(older_than=0).removed) >= 1
+    # Requests that were given up reach the server now, the one that clears away among them.
+    store.sweep(older_than=0)
     assert bucket.uploads() == []
     assert bucket.keys() == []
 

@@ -97,6 +97,16 @@ def test_connections(error, kind, transient, outcome):
     assert (found.transient, found.outcome) == (transient, outcome)
 
 
+def test_sending_that_timed_out():
+    """The client tells it as a connection that was closed."""
+    error = exceptions.ConnectionClosedError(endpoint_url="x")
+    error.__cause__ = OSError("aborted")
+    error.__cause__.__context__ = TimeoutError("the write operation timed out")
+    found = translate(error)
+    assert isinstance(found, errors.OperationTimeout)
+    assert (found.transient, found.outcome) == (True, Outcome.UNKNOWN)
+
+
 def test_a_proxy_is_not_shown():
     """Its URL may hold a password."""
     found = translate(exceptions.ProxyConnectionError(proxy_url="http://user:theword@proxy", error="x"))

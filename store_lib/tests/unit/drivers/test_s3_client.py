@@ -70,10 +70,13 @@ def test_region_of_the_environment(make, monkeypatch):
 def test_time_and_tries(make):
     """Time-outs are the store's, a probe's are shorter, and the SDK tries once."""
     connection = make(operation_timeout=33, connect_timeout=7, probe_timeout=2)
-    assert (config(connection).connect_timeout, config(connection).read_timeout) == (7, 33)
+    # One second less: so long the SDK waits for the server's leave to send a body.
+    assert (config(connection).connect_timeout, config(connection).read_timeout) == (7, 32)
     quick = connection.quick.meta.config
     assert (quick.connect_timeout, quick.read_timeout) == (2, 2)
     assert config(connection).retries["total_max_attempts"] == 1
+    short = config(make(operation_timeout=3, connect_timeout=7))
+    assert (short.connect_timeout, short.read_timeout) == (2, 2)
     unlimited = make(operation_timeout=0, probe_timeout=2)
     assert config(unlimited).read_timeout is None
     assert unlimited.quick.meta.config.read_timeout == 2
