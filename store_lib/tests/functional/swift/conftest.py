@@ -6,8 +6,11 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import uuid
 
 import pytest
+
+from store_lib.tests.functional.swift.support import client, wipe
 
 TOOL = pathlib.Path(__file__).resolve().parents[4] / "tools/services/swift"
 
@@ -67,3 +70,13 @@ def server():
     finally:
         made.run("stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def container(server):
+    """Return the name of a container of this test; all servers run again at its end."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    client(server).put_container(name)
+    yield name
+    server.start()
+    wipe(client(server), name)

@@ -111,3 +111,11 @@ class Request:
         self.roles = access.role_names
         self.service_catalog = access.service_catalog.catalog
         self.__dict__.update(more)
+
+
+def halves(data, between):
+    """Yield an image in halves, `between` called in the middle."""
+    middle = len(data) // 2
+    yield data[:middle]
+    between()
+    yield data[middle:]

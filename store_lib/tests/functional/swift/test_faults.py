@@ -4,27 +4,16 @@ import io
 import os
 import signal
 import time
-import uuid
 
 import pytest
 
 from store_lib import errors
 from store_lib.interface import Status
-from store_lib.tests.functional.swift.support import MIB, client, image, names, opened, own_account, wipe
+from store_lib.tests.functional.swift.support import MIB, client, halves, image, names, opened, own_account
 from store_lib.tests.support import content, until
 
 #: A store that asks again at once whether it is usable, and tries nothing twice.
 IMPATIENT = {"probe_interval": 0, "retry_attempts": 1, "probe_timeout": 60}
-
-
-@pytest.fixture
-def container(server):
-    """Return the name of a container of this test."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    client(server).put_container(name)
-    yield name
-    server.start()
-    wipe(client(server), name)
 
 
 @pytest.fixture
@@ -35,14 +24,6 @@ def make(server, container, tmp_path):
         return opened(tmp_path, own_account(server, container=container, **options), *groups)
 
     return make
-
-
-def slow(data, between):
-    """Yield an image in halves, `between` called in the middle."""
-    middle = len(data) // 2
-    yield data[:middle]
-    between()
-    yield data[middle:]
 
 
 def test_swift_is_down_and_comes_back(server, container, make):
@@ -131,7 +112,7 @@ def test_a_token_is_revoked_in_the_middle(server, make):
             revoke(server, before)
             time.sleep(4)  # Swift trusts a token for a while without asking
 
-        record = it.add("image", slow(data, between), len(data))
+        record = it.add("image", halves(data, between), len(data))
         assert content(it, record.location) == data
 
 
@@ -142,7 +123,7 @@ def test_tokens_that_live_for_seconds(server, container, make):
         swift_store_auth_address=f"{server.env['SHORT_URL']}/v3", swift_store_expire_soon_interval=1, parallel=2
     ) as stores:
         data = image(4 * MIB)
-        record = stores["it"].add("image", slow(data, lambda: time.sleep(11)), len(data))
+        record = stores["it"].add("image", halves(data, lambda: time.sleep(11)), len(data))
         assert content(stores["it"], record.location) == data
 
 

@@ -6,26 +6,25 @@ import logging
 import re
 import threading
 import time
-import uuid
 
 import pytest
 import requests
 import trustme
 
 from store_lib import errors
-from store_lib.tests.functional.swift.support import MIB, client, image, log_in, names, opened, own_account, wipe
+from store_lib.tests.functional.swift.support import (
+    MIB,
+    client,
+    halves,
+    image,
+    log_in,
+    names,
+    opened,
+    own_account,
+    wipe,
+)
 from store_lib.tests.relay import Relay
 from store_lib.tests.support import content, until
-
-
-@pytest.fixture
-def container(server):
-    """Return the name of a container of this test."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    client(server).put_container(name)
-    yield name
-    server.start()
-    wipe(client(server), name)
 
 
 @pytest.fixture
@@ -42,14 +41,6 @@ def make(server, container, tmp_path):
             yield stores["it"]
 
     return make
-
-
-def halves(data, between):
-    """Yield an image in halves, `between` called in the middle."""
-    middle = len(data) // 2
-    yield data[:middle]
-    between()
-    yield data[middle:]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from store_lib.tests.functional.file.test_copy import (  # noqa: F401
     test_a_move_that_was_cut_short_is_completed,
     two,
 )
-from store_lib.tests.functional.file.test_reading import (  # noqa: F401  # noqa: F401
+from store_lib.tests.functional.file.test_reading import (  # noqa: F401
     DATA,
     location,
     test_a_file_that_is_cut_off_meanwhile,
