@@ -112,12 +112,16 @@ def _slow_server(name: str, folder: Path, size: int = GIB) -> Result:
 
 def _copy(name: str, folder: Path, size: int = GIB) -> Result:
     """Copy into another bucket of the same server: inside it, or by the bytes."""
+    with contextlib.closing(Gateway()) as gateway:
+        gateway.make_bucket(f"{BUCKET}-2")
+        return _copied(gateway, name, folder, size)
+
+
+def _copied(gateway: Gateway, name: str, folder: Path, size: int) -> Result:
     from oslo_config import cfg
 
     from store_lib import Stores
 
-    gateway = Gateway()
-    gateway.make_bucket(f"{BUCKET}-2")
     by_bytes = {"disabled_features": "copy"} if name == "streamed" else {}
     sections = {
         "DEFAULT": {"enabled_backends": "one:s3, two:s3"},
