@@ -68,7 +68,10 @@ use = egg:swift#healthcheck
 
 
 def proxy_conf(kind: str, folder: pathlib.Path, ports: dict[str, int], workers: int) -> str:
-    """Return the configuration of one of PIPELINES."""
+    """Return the configuration of one of PIPELINES.
+
+    :param workers: processes; with any, tokens are trusted as long as by default, since speed is measured then.
+    """
     account = f"""auth_url = http://127.0.0.1:{ports["keystone"]}/v3
 auth_type = password
 username = swift
@@ -99,7 +102,7 @@ cache = swift.cache
 include_service_catalog = false
 service_token_roles_required = true
 # Seconds that a token is trusted without asking Keystone again: few, so that a revoked one fails soon.
-token_cache_time = 3
+token_cache_time = {300 if workers else 3}
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator, member
