@@ -119,6 +119,7 @@ def _compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
     median = {name: statistics.median(run["seconds"] for run in each) for name, each in runs.items()}
     memory = {name: max(run["memory"] for run in each) for name, each in runs.items()}
     processor = {name: statistics.median(run["processor"] for run in each) for name, each in runs.items()}
+    others = {name: statistics.median(run["others"] for run in each) for name, each in runs.items()}
     row = {
         "case": case.name,
         "title": case.title,
@@ -126,6 +127,7 @@ def _compare(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
         "seconds": median,
         "memory_mib": memory,
         "processor_seconds": processor,
+        "others_seconds": others,
         "against": next(name for name in case.sides if name != "store_lib"),
         "ratio": {name: median[name] / median["store_lib"] for name in case.sides if name != "store_lib"},
         "runs": runs,
@@ -157,11 +159,21 @@ def _line(row: dict[str, Any]) -> str:
     for name, seconds in row["seconds"].items():
         speed = f"{row['size'] / seconds / MIB:8.0f} MiB/s" if row["size"] else f"{seconds * 1000:8.2f} ms   "
         ratio = f"  store_lib is {row['ratio'][name]:5.2f} times as fast" if name in row["ratio"] else ""
-        spent = f"processor {row['processor_seconds'][name]:6.2f} s"
+        spent = ""
+        if row["processor_seconds"][name]:
+            spent = f"processors {row['processor_seconds'][name]:6.2f} s"
+        if row["others_seconds"][name]:
+            spent += f" + {row['others_seconds'][name]:6.2f} s of others, {_busy(row, name):4.0%} of the machine"
         lines.append(f"  {name:15} {speed}  peak memory +{row['memory_mib'][name]:6.1f} MiB  {spent}{ratio}")
     for target in row["targets"]:
         lines.append(f"  {'met   ' if target['met'] else 'MISSED'} {target['asked']}: {target['found']}")
     return "\n".join(lines)
+
+
+def _busy(row: dict[str, Any], name: str) -> float:
+    """Return how much of what the processors can do in that time they did: near 1 they are the limit."""
+    worked = row["processor_seconds"][name] + row["others_seconds"][name]
+    return float(worked / row["seconds"][name] / (os.cpu_count() or 1))
 
 
 def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:

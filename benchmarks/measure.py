@@ -23,12 +23,14 @@ class Result:
     """One run: seconds, bytes moved (0: a latency), and memory beyond the idle process in MiB.
 
     :param processor: seconds that processors spent on this process and on the commands that it ran.
+    :param others: seconds that they spent on everything else of this machine meanwhile: on the servers, if it is quiet.
     """
 
     seconds: float
     size: int
     memory: float
     processor: float = 0.0
+    others: float = 0.0
 
 
 def _status(name: str) -> float:
@@ -37,6 +39,13 @@ def _status(name: str) -> float:
             if line.startswith(name + ":"):
                 return int(line.split()[1]) / 1024
     raise KeyError(name)
+
+
+def _busy() -> float:
+    """Return the seconds that this machine's processors have worked since it started."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _wait, irq, softirq = (int(field) for field in file.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mib() -> float:
@@ -49,10 +58,11 @@ def measured(work: Callable[[], int]) -> Result:
     idle = rss_mib()
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # the peak counts from here on
-    began, spent = time.perf_counter(), sum(os.times()[:4])
+    began, spent, busy = time.perf_counter(), sum(os.times()[:4]), _busy()
     size = work()
     seconds = time.perf_counter() - began
-    return Result(seconds, size, max(0.0, _status("VmHWM") - idle), sum(os.times()[:4]) - spent)
+    spent, busy = sum(os.times()[:4]) - spent, _busy() - busy
+    return Result(seconds, size, max(0.0, _status("VmHWM") - idle), spent, max(0.0, busy - spent))
 
 
 def tell(result: Result) -> None:
