@@ -11,8 +11,8 @@ from store_lib.interface import Checksum, Committed, Feature, ObjectInfo
 from store_lib.location import Location, check_image_id
 from store_lib.record import ImageRecord
 from store_lib.store import Store
+from store_lib.transfer.ahead import ahead_memory
 from store_lib.transfer.copy import Origin, copy
-from store_lib.transfer.download import ahead_memory
 from store_lib.transfer.progress import ProgressFunction
 from store_lib.transfer.retry import Retry
 from store_lib.transfer.upload import Added, Request

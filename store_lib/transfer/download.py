@@ -1,34 +1,25 @@
-"""Reading an image: ranges, read ahead in order, resumed after a drop."""
+"""Reading an image: opened for a range, and read as a file."""
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import io
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from store_lib import errors
-from store_lib.interface import MIB, Address, Download, Driver, Extent, Limits, ObjectInfo
-from store_lib.runtime import GRACE, StoreRuntime, Task
-from store_lib.transfer.plan import Plan, plan
+from store_lib.interface import MIB, Address, Download, Driver, Extent, ObjectInfo
+from store_lib.runtime import StoreRuntime
+from store_lib.transfer.ahead import Body, ahead, helps, stream
 from store_lib.transfer.retry import Retry
 from store_lib.transfer.seam import Seam
 
-__all__ = ["ImageReader", "ahead_memory", "open_image"]
+__all__ = ["ImageReader", "open_image"]
 
-LOG = logging.getLogger(__name__)
-
-_POLL = 0.1
-#: Seconds that a range waits for a thread before the reader's own fetches it, where no time-out holds.
-_PATIENCE = 0.02
 #: The largest chunk that drivers make, several times over.
 _ALLOCATION = 4 * MIB
-#: Share of the store's memory that one reader takes at most: what it fetches, its user holds once more for a moment.
-_SHARE = 8
 
 
 def open_image(
@@ -63,7 +54,7 @@ def open_image(
     if offset > size or (length is not None and offset + length > size):
         download.close()
         raise errors.BadRange(f"bytes {offset} to {offset + (length or 0)} do not lie inside an image of {size} bytes")
-    return ImageReader(download, seam, runtime, retry, stop, offset, size if length is None else offset + length)
+    return ImageReader(Body(download, seam, retry, runtime, stop), offset, size if length is None else offset + length)
 
 
 @functools.cache
@@ -85,22 +76,9 @@ class ImageReader(io.RawIOBase):
     is resumed at its offset, and one that ends early is never a normal end.
     """
 
-    def __init__(
-        self,
-        download: Download,
-        seam: Seam,
-        runtime: StoreRuntime,
-        retry: Retry,
-        stop: threading.Event,
-        start: int,
-        end: int,
-    ) -> None:
+    def __init__(self, body: Body, start: int, end: int) -> None:
         super().__init__()
-        self._download = download
-        self._seam = seam
-        self._runtime = runtime
-        self._retry = retry
-        self._stop = stop
+        self._body = body
         self._start = start
         self._end = end
         self._at = start
@@ -124,14 +102,10 @@ class ImageReader(io.RawIOBase):
         """Read ahead in `memory` bytes, which the caller was granted, and in no others; 0: do not read ahead."""
         self._lent = memory
 
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise ValueError("the image was closed")
-
     @property
     def info(self) -> ObjectInfo:
         """What the backend told of the image when it was opened; ``info.size`` is that of the whole image."""
-        return self._download.info
+        return self._body.download.info
 
     @property
     def length(self) -> int:
@@ -144,7 +118,7 @@ class ImageReader(io.RawIOBase):
 
     def seekable(self) -> bool:
         """Return whether the store reads from any offset."""
-        return self._download.limits.ranges
+        return self._body.download.limits.ranges
 
     def tell(self) -> int:
         """Return the position in bytes from the start of the range."""
@@ -166,11 +140,11 @@ class ImageReader(io.RawIOBase):
 
     def extents(self) -> Iterable[Extent] | None:
         """Return data and holes of the range, offsets from its start, or None where the store can't tell."""
-        with self._seam:
-            found = self._download.extents(self._start, self.length)
+        with self._body.seam:
+            found = self._body.download.extents(self._start, self.length)
         if found is None:
             return None
-        return (Extent(each.offset - self._start, each.length, each.hole) for each in self._seam.iterate(found))
+        return (Extent(each.offset - self._start, each.length, each.hole) for each in self._body.seam.iterate(found))
 
     def readinto(self, buffer: Any) -> int:
         """Put the next bytes into `buffer` and return how many: at least one unless the range has ended."""
@@ -204,9 +178,9 @@ class ImageReader(io.RawIOBase):
             return
         super().close()
         self._forget()
-        self._stop.set()
-        with self._seam:
-            self._download.close()
+        self._body.stop.set()
+        with self._body.seam:
+            self._body.download.close()
 
     def _take(self, most: int) -> bytes:
         """Return the next bytes as they come, at most `most`; none at the end."""
@@ -234,19 +208,16 @@ class ImageReader(io.RawIOBase):
 
     def _begin(self) -> Iterator[bytes]:
         """Return the chunks from here on: read ahead in parallel where that helps."""
-        limits, base = self._download.limits, self._runtime.base
-        left = self._end - self._at
-        ways = min(limits.parallel, base.parallel or limits.parallel)
-        if ways > 1 and limits.ranges and left > (base.part_size or limits.part_size) and self._runtime.pool.limit:
-            chunks = _ahead(self, left)
+        if helps(self._body, self._end - self._at):
+            chunks = ahead(self._body, self._at, self._end, self._lent)
         else:
-            chunks = _stream(self._download, self._seam, self._retry, self._at, self._end)
-        return self._paced(chunks) if self._runtime.bandwidth.rate else chunks
+            chunks = stream(self._body, self._at, self._end)
+        return self._paced(chunks) if self._body.runtime.bandwidth.rate else chunks
 
     def _paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         try:
             for chunk in chunks:
-                self._runtime.bandwidth.take(len(chunk), self._check)
+                self._body.runtime.bandwidth.take(len(chunk), self._body.check)
                 yield chunk
         finally:
             chunks.close()  # type: ignore[attr-defined]  # both kinds are generators
@@ -258,159 +229,3 @@ class ImageReader(io.RawIOBase):
         if chunks is not None:
             with contextlib.suppress(ValueError):  # another thread is inside; it ends with the download
                 chunks.close()  # type: ignore[attr-defined]
-
-
-def _stream(download: Download, seam: Seam, retry: Retry, at: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes from `at` to `end`, asking again at the offset where a body broke off."""
-    stream: Iterator[bytes] = iter(())
-
-    start = at
-
-    def ask() -> tuple[Iterator[bytes], bytes]:
-        if at > start and not download.limits.ranges:
-            problem = f"the image broke off after {at} bytes, and this store reads from the beginning only"
-            raise errors.StoreUnavailable(problem, transient=False)
-        body = seam.iterate(download.read(at, end - at))
-        chunk = next(body, b"")
-        if not chunk:
-            raise errors.StoreUnavailable(f"the image broke off after {at} bytes, {end - at} before its end")
-        return body, chunk
-
-    try:
-        while at < end:
-            chunk = _pull(stream)
-            if not chunk:
-                stream, chunk = retry.call(ask)
-            if len(chunk) > end - at:
-                chunk = chunk[: end - at]  # never more than was asked for: its length may have been announced
-            at += len(chunk)
-            yield chunk
-    finally:
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()
-
-
-def _pull(stream: Iterator[bytes]) -> bytes:
-    """Return the next chunk, nothing when the body ended or broke off in a passing way."""
-    try:
-        return next(stream, b"")
-    except errors.StoreLibError as error:
-        if not error.transient:
-            raise
-        LOG.info("an image broke off and is resumed: %s", str(error))
-        return b""
-
-
-def ahead_memory(driver: Driver[Any], runtime: StoreRuntime, size: int) -> int:
-    """Return the bytes that reading an image of `size` bytes ahead will take, guessed before it is opened."""
-    limits = driver.limits
-    ways = min(limits.parallel, runtime.base.parallel or limits.parallel)
-    if ways < 2 or size <= (runtime.base.part_size or limits.part_size) or not runtime.pool.limit:
-        return 0
-    return _plan(runtime, Limits(limits.part_size, parallel=limits.parallel), size).memory
-
-
-def _plan(runtime: StoreRuntime, limits: Limits, left: int) -> Plan:
-    base = runtime.base
-    share = max(runtime.budget.limit // _SHARE, base.part_size or limits.part_size)
-    return plan(left, limits, share, part_size=base.part_size, parallel=base.parallel, depth=1)
-
-
-@contextlib.contextmanager
-def _memory(reader: ImageReader, made: Plan) -> Iterator[int]:
-    """Yield the bytes that ranges read ahead may take, 0 where that would mean to wait.
-
-    Waiting for memory would never end for a caller who holds it: for an upload's source, or with many readers.
-    """
-    least = 2 * made.part_size
-    if reader._lent is not None:
-        yield min(reader._lent, made.memory) if reader._lent >= least else 0
-        return
-    grant = reader._runtime.budget.try_acquire(made.memory, least)
-    try:
-        yield grant.size if grant else 0
-    finally:
-        if grant:
-            grant.release()
-
-
-def _ahead(reader: ImageReader, left: int) -> Iterator[bytes]:
-    """Yield the bytes of a reader, several ranges being fetched at once where there is memory for that."""
-    made = _plan(reader._runtime, reader._download.limits, left)
-    with _memory(reader, made) as memory:
-        count = memory // made.part_size
-        if not count:
-            yield from _stream(reader._download, reader._seam, reader._retry, reader._at, reader._end)
-            return
-        waiting: collections.deque[_Range] = collections.deque()
-        try:
-            for offset in range(reader._at, reader._end, made.part_size):
-                waiting.append(_Range(reader, offset, min(offset + made.part_size, reader._end)))
-                if len(waiting) >= count:
-                    yield from waiting.popleft().chunks()
-            while waiting:
-                yield from waiting.popleft().chunks()
-        finally:
-            for each in waiting:
-                each.give_up()
-
-
-class _Range:
-    """A range that some thread fetches into memory."""
-
-    def __init__(self, reader: ImageReader, start: int, end: int) -> None:
-        self._reader = reader
-        self._span = (start, end)
-        self._got: collections.deque[bytes] = collections.deque()
-        self._error: BaseException | None = None
-        self._wanted = True
-        self._ended = threading.Event()
-        self._last = reader._runtime.clock.monotonic()
-        self._task: Task | None = reader._runtime.pool.submit(self._fetch)
-
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes, fetched in this thread if no other has begun; raises what fetching them raised.
-
-        Each chunk is let go of as it is given out: what was read ahead must not stay in memory after its use.
-        """
-        task, self._task = self._task, None  # it refers to this object, and only a garbage collection would find that
-        if task is not None and not self._ended.wait(_PATIENCE) and self._reader._runtime.pool.withdraw(task):
-            self._fetch()
-        self._wait(task)
-        if self._error is not None:
-            raise self._error
-        while self._got:
-            yield self._got.popleft()
-
-    def give_up(self) -> None:
-        """Let the range be: nobody will ask for it."""
-        self._wanted = False
-        task, self._task = self._task, None
-        if task is not None:
-            self._reader._runtime.pool.withdraw(task)
-
-    def _fetch(self) -> None:
-        reader = self._reader
-        try:
-            for chunk in _stream(reader._download, reader._seam, reader._retry, *self._span):
-                self._got.append(chunk)
-                self._last = reader._runtime.clock.monotonic()
-                reader._check()
-                if not self._wanted:
-                    break
-        except BaseException as error:
-            self._error = error
-        self._ended.set()
-
-    def _wait(self, task: Task | None) -> None:
-        runtime = self._reader._runtime
-        timeout = runtime.base.operation_timeout
-        began = runtime.clock.monotonic()
-        while not self._ended.wait(_POLL):
-            self._reader._check()
-            quiet = runtime.clock.monotonic() - max(began, self._last)
-            if timeout is not None and quiet > timeout + GRACE + runtime.base.retry_deadline:
-                if task is not None:
-                    runtime.pool.abandon(task)
-                raise errors.OperationTimeout(f"the storage sent nothing for {quiet:.0f} s")

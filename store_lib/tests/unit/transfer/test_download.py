@@ -348,7 +348,7 @@ def test_what_is_read_ahead_ends_when_nobody_wants_it(make_store):
 
 
 def test_a_thread_that_is_stuck_while_reading_is_given_up(make_store, monkeypatch):
-    monkeypatch.setattr("store_lib.transfer.download.GRACE", 0.05)
+    monkeypatch.setattr("store_lib.transfer.ahead.GRACE", 0.05)
     driver = fakes.fake(AHEAD)
     gate = driver.script.block("read", 2)
     store = make_store(driver, operation_timeout=0.2, retry_deadline=0)
