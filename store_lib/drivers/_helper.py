@@ -33,7 +33,7 @@ from store_lib.drivers import _posix, _posix_copy
 from store_lib.drivers._helper_memory import SharedMap, address_of
 from store_lib.drivers._posix import Span
 
-__all__ = ["Helper"]
+__all__ = ["Helper", "others_hang"]
 
 _MAIN = str(Path(__file__).with_name("_helper_main.py"))
 #: Length of the pickled request, number of a block whose descriptor comes along (0: none).
@@ -49,19 +49,21 @@ class Helper:
     """One helper process.  Every function of `_posix` and `_posix_copy` is a method of it; several threads take turns.
 
     :param timeout: seconds that one call may take; then the process is killed.
+    :param changed: called, by any thread, when it may have become idle, has opened a directory or was killed.
     :raises StoreUnavailable: a process cannot be started.
     """
 
     killable = True
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, changed: Callable[[], None] = lambda: None) -> None:
         self._timeout = timeout
+        self._changed = changed
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._told: dict[int, weakref.ref[SharedMap]] = {}
         #: What is held open there, by the users' own keys (directories).
         self.kept: dict[Any, Any] = {}
-        self.opening = _Opening(timeout)
+        self.opening = _Opening(timeout, changed)
         #: Open files.
         self.files = 0
         self._stray: collections.deque[int] = collections.deque()
@@ -126,7 +128,7 @@ class Helper:
         self.load += 1
         try:
             if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise _others_hang(self._timeout)
+                raise others_hang(self._timeout)
             try:
                 if self._ended:
                     raise errors.StoreUnavailable("the helper process of this transfer has ended", transient=False)
@@ -137,6 +139,7 @@ class Helper:
                 self._lock.release()
         finally:
             self.load -= 1
+            self._changed()
 
     def _span(self, data: memoryview) -> tuple[Span, int]:
         """Return how the process knows `data`, and the number of its block if the process does not know that yet."""
@@ -162,7 +165,7 @@ class Helper:
             (size,) = _ANSWER.unpack(self._receive(_ANSWER.size, deadline))
             value, number, text = pickle.loads(self._receive(size, deadline))
             self.answered = time.monotonic()
-        except (EOFError, ConnectionError, BrokenPipeError) as error:
+        except (EOFError, OSError) as error:  # of the connection, which another thread may have closed
             self.kill()
             raise errors.StoreUnavailable(
                 "the helper process ended in the middle of a request", transient=False, outcome=errors.Outcome.UNKNOWN
@@ -203,6 +206,11 @@ class Helper:
         """Whether it can be given work."""
         return not self._ended
 
+    @property
+    def beginning(self) -> bool:
+        """Whether it works on its first directory, and so has not shown yet that the file system answers it."""
+        return not self._ended and not self.kept and self.load > 0
+
     def kill(self) -> None:
         """End the process, whatever it does; `reaped` tells when it is gone."""
         if not self._ended:
@@ -211,6 +219,7 @@ class Helper:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             self.forget()
+            self._changed()
 
     def forget(self) -> None:
         """Close this side of the connection: the process ends unless it hangs."""
@@ -242,20 +251,22 @@ class _Opening:
     them would have the time of one.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, changed: Callable[[], None]) -> None:
         self._timeout = timeout
+        self._changed = changed
         self._lock = threading.Lock()
         self._inside: tuple[int, float] | None = None
 
     def __enter__(self) -> None:
         deadline = time.monotonic() + self._timeout + _START
         if not self._lock.acquire(timeout=self._timeout):
-            raise _others_hang(self._timeout)
+            raise others_hang(self._timeout)
         self._inside = threading.get_ident(), deadline
 
     def __exit__(self, *details: object) -> None:
         self._inside = None
         self._lock.release()
+        self._changed()
 
     def deadline(self) -> float:
         """Return until when a call that this thread begins now may take."""
@@ -265,7 +276,8 @@ class _Opening:
         return time.monotonic() + self._timeout
 
 
-def _others_hang(timeout: float) -> errors.OperationTimeout:
+def others_hang(timeout: float) -> errors.OperationTimeout:
+    """Return the error of who has waited in vain for calls of others."""
     return errors.OperationTimeout(
         f"the file system did not answer others within {timeout:g} s",
         transient=False,

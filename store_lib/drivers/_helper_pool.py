@@ -2,6 +2,9 @@
 
 There are never more than their limit, those that were killed and have not ended yet included: while there is one of
 these, the file system hangs, and whoever asks is told so at once.
+
+Few of them open their first directory at a time.  A file system that hangs is found out by these few; were all of them
+started one after another, the last caller would learn of it much later than the first.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import threading
 import time
 
 from store_lib import errors
-from store_lib.drivers._helper import Helper
+from store_lib.drivers._helper import Helper, others_hang
 
 __all__ = ["Helpers"]
 
@@ -19,6 +22,8 @@ LOG = logging.getLogger(__name__)
 
 #: How long a helper that was killed or told to end is waited for, seconds; one that hangs in the kernel takes longer.
 _REAP = 0.2
+#: Helpers that work on their first directory at the same time, at most.
+_BEGINNING = 2
 
 
 class Helpers:
@@ -34,6 +39,9 @@ class Helpers:
         self._timeout = timeout
         self._threshold = threshold
         self._lock = threading.Lock()
+        self._change = threading.Condition(self._lock)
+        self._waiting = 0
+        self._closed = False
         self._helpers: list[Helper] = []
         self._warned = False
         #: When a call was last given up, until one is answered again.
@@ -44,26 +52,50 @@ class Helpers:
     def choose(self) -> Helper:
         """Return the helper with the least to do, a new one where all are busy and their limit allows.
 
-        While the file system hangs, one caller at a time finds out whether it still does; the others are told at once.
+        While others begin, and may find out that the file system hangs, a new one has to wait for them: no longer than
+        for one call.  While the file system hangs, one caller at a time finds out whether it still does; the others,
+        and those that wait when it is found out, are told at once.
 
-        :raises StoreUnavailable: the file system hangs.
+        :raises StoreUnavailable: the file system hangs, or the store was closed meanwhile.
         """
+        deadline = time.monotonic() + self._timeout
         with self._lock:
-            self._reap()
-            silent = self._silent_for()
-            if silent is not None and (self._stuck() or self._trying()):
-                raise errors.StoreUnavailable(
-                    f"the file system has not answered for {silent:.0f} s; nothing is begun before", transient=False
-                )
-            usable = [helper for helper in self._helpers if helper.usable]
-            idle = min(usable, key=_busy, default=None)
-            if idle is None or (_busy(idle) and len(self._helpers) < self._limit):
-                idle = Helper(self._timeout)
-                self._helpers.append(idle)
-                self._warn()
-            if silent is not None:
-                self._trial = idle, time.monotonic() + self._timeout
-            return idle
+            waited = False
+            self._waiting += 1  # before looking, so that no change after the look is missed
+            try:
+                while (found := self._found(waited)) is None:
+                    waited = True
+                    if not self._change.wait(max(0.0, deadline - time.monotonic())):
+                        raise others_hang(self._timeout)
+                return found
+            finally:
+                self._waiting -= 1
+
+    def _found(self, waited: bool) -> Helper | None:
+        if self._closed:
+            raise errors.StoreUnavailable("the store was closed meanwhile", transient=False)
+        self._reap()
+        silent = self._silent_for()
+        if silent is not None and (waited or self._stuck() or self._trying()):
+            raise errors.StoreUnavailable(
+                f"the file system has not answered for {silent:.0f} s; nothing is begun before", transient=False
+            )
+        found = min((helper for helper in self._helpers if helper.usable), key=_busy, default=None)
+        if found is None or (_busy(found) and len(self._helpers) < self._limit):
+            if sum(helper.beginning for helper in self._helpers) >= _BEGINNING:
+                return None
+            found = Helper(self._timeout, self._tell)
+            self._helpers.append(found)
+            self._warn()
+        if silent is not None:
+            self._trial = found, time.monotonic() + self._timeout
+        return found
+
+    def _tell(self) -> None:
+        """Have those that wait look again."""
+        if self._waiting:
+            with self._lock:
+                self._change.notify_all()
 
     def _stuck(self) -> bool:
         """Whether one that was killed has not ended: the kernel holds it in the middle of a call."""
@@ -87,6 +119,8 @@ class Helpers:
         """End all helpers; one that hangs is killed and ends when the kernel lets it."""
         with self._lock:
             helpers, self._helpers = self._helpers, []
+            self._closed = True
+            self._change.notify_all()
         for helper in helpers:
             helper.kill()
         for helper in helpers:

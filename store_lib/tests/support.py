@@ -85,6 +85,28 @@ def until(ready, seconds=10.0):
     return found
 
 
+@contextlib.contextmanager
+def lateness():
+    """Note meanwhile by how much more than a kernel's tick or two a waiting thread was woken late, in seconds."""
+    found: list[float] = []
+    ended = threading.Event()
+
+    def tick():
+        while not ended.is_set():
+            began = time.monotonic()
+            ended.wait(0.1)
+            if (more := time.monotonic() - began - 0.13) > 0:
+                found.append(more)
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        ticking.join()
+
+
 def without_unnamed_files(monkeypatch):
     """Behave like a file system that knows no files without a name."""
     monkeypatch.setattr(_posix, "create_unnamed", lambda directory, mode: None)

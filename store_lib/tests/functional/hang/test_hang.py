@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from store_lib import Status, StoreLibError, StoreUnavailable
+from store_lib.tests import support
 from store_lib.tests.functional.hang.conftest import TIMEOUT, helpers, wait_for
 
 pytestmark = [pytest.mark.functional, pytest.mark.faults, pytest.mark.root]
@@ -122,25 +123,50 @@ def test_a_hundred_calls_in_a_row_end_and_most_of_them_at_once(hanging, store):
     assert len(helpers()) <= 3
 
 
-def test_thirty_threads_at_once_end(hanging, store):
-    works(store)
-    hanging.hang("write")
-    ended, failures = [], []  # kinds and texts: an error holds the memory of its transfer
+def at_once(number, call):
+    """Have so many threads call at once; see that each one fails in time.
 
-    def add(number):
+    :return: the seconds that each took, and by how many the machine was late.
+    """
+    took, failures = [], []  # kinds and texts: an error holds the memory of its transfer
+
+    def one(number):
+        began = time.monotonic()
         try:
-            store.add(f"image-{number}", DATA, len(DATA))
+            call(number)
         except StoreLibError as error:
             failures.append((type(error), str(error)))
-        ended.append(number)
+        took.append(time.monotonic() - began)
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(30)]
-    with bounded(BOUND * 4):
+    threads = [threading.Thread(target=one, args=(each,)) for each in range(number)]
+    with support.lateness() as late:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
-    assert len(ended) == len(failures) == 30
+            thread.join(60)
+    print(
+        f"{len(failures)} of {len(took)} failed, the last after {max(took):.2f} s; the machine: {sum(late):.2f} s late"
+    )
+    assert len(took) == len(failures) == number
+    return took, sum(late)
+
+
+@pytest.mark.parametrize("operation", ["stat", "open"])
+def test_a_hundred_calls_at_once_all_end_within_a_second_of_the_time_out(hanging, store, operation):
+    location = store.add("image", DATA, len(DATA)).location
+    hanging.hang(operation)
+    took, late = at_once(100, lambda number: read_all(store, location))
+    assert max(took) < TIMEOUT + 1 + late
+    assert len(helpers()) <= 3
+    hanging.wake()
+    comes_back(store)
+
+
+def test_thirty_adds_at_once_end(hanging, store):
+    works(store)
+    hanging.hang("write")
+    took, late = at_once(30, lambda number: store.add(f"image-{number}", DATA, len(DATA)))
+    assert max(took) < 2 * BOUND + late  # its first bytes, its name that is taken away, and those it waits for
     hanging.wake()
     comes_back(store)
 
