@@ -192,16 +192,30 @@ class Attacher:
             except errors.BackendError as error:
                 if not refused(error):
                     raise
-                now = api.volume(volume.id)
-                if now.status not in _OCCUPIED | {"available"}:
-                    raise api.problem(now) from error
-                if deadline.over:
-                    raise errors.Busy(
-                        f"volume {volume.id} is {now.status} for longer than {deadline.seconds:g} s; a volume type "
-                        "with multiattach lets several hosts read an image at once"
-                    ) from error
-            if not self.bury(api, volume.id):
-                deadline.pause()
+                self._until_free(api, volume.id, deadline, error)
+
+    def _until_free(self, api: Api, volume_id: str, deadline: Deadline, error: errors.BackendError) -> None:
+        """Return once it is worth while to try again to reserve a volume, which Cinder refused just now.
+
+        Looking is cheaper for Cinder than refusing.
+        """
+        looked = False
+        while True:
+            now = api.volume(volume_id)
+            free = now.status == "available"
+            if not (free or now.status in _OCCUPIED):
+                raise api.problem(now) from error
+            if deadline.over:
+                raise errors.Busy(
+                    f"volume {volume_id} is {now.status} for longer than {deadline.seconds:g} s; a volume type "
+                    "with multiattach lets several hosts read an image at once"
+                ) from error
+            if (free and looked) or self.bury(api, volume_id):
+                return
+            deadline.pause()
+            if free or now.multiattach:
+                return
+            looked = True
 
     @staticmethod
     def _volume(api: Api, volume_id: str) -> Volume | None:

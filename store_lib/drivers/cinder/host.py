@@ -21,6 +21,8 @@ __all__ = ["Host"]
 #: os-brick has state that a process has once: the way in which it becomes root.
 _BRICK = threading.Lock()
 _ready = False
+#: What os-brick found out about this host, by how it was asked: that takes a dozen commands.
+_FOUND: dict[tuple[object, ...], Mapping[str, Any]] = {}
 #: Locks of one kind.
 _LOCKS = 64
 
@@ -33,8 +35,6 @@ class Host:
         self.locks = options.lock_path(settings)
         self.mounts: str = settings["cinder_mount_point_base"]
         self.patience = float(settings["cinder_attach_timeout"])
-        self._lock = threading.Lock()
-        self._properties: Mapping[str, Any] | None = None
 
     @property
     def root_helper(self) -> str:
@@ -42,20 +42,18 @@ class Host:
         return "" if os.geteuid() == 0 else f"sudo glance-rootwrap {shlex.quote(self.settings['rootwrap_config'])}"
 
     def properties(self) -> Mapping[str, Any]:
-        """Return what Cinder must know of this host to export a volume to it, as os-brick finds out once."""
-        with self._lock:
-            if self._properties is None:
-                self.prepare()
+        """Return what Cinder must know of this host to export a volume to it, as os-brick finds out once a process."""
+        self.prepare()
+        paths = self.settings["cinder_use_multipath"], self.settings["cinder_enforce_multipath"]
+        asked = (self.root_helper, *paths)
+        with _BRICK:
+            if asked not in _FOUND:
                 from os_brick.initiator import connector
 
-                self._properties = connector.get_connector_properties(
-                    self.root_helper,
-                    _address(),
-                    self.settings["cinder_use_multipath"],
-                    self.settings["cinder_enforce_multipath"],
-                    host=socket.gethostname(),
+                _FOUND[asked] = connector.get_connector_properties(
+                    self.root_helper, _address(), *paths, host=socket.gethostname()
                 )
-            return self._properties
+            return _FOUND[asked]
 
     def prepare(self) -> None:
         """Set os-brick up in this process, once: what the service itself has set up stays."""

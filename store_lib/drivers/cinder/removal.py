@@ -27,6 +27,7 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
     while True:
         try:
             api.delete(volume.id)
+            deadline.pause()  # it cannot be gone yet
             return _watch(api, volume, deadline)
         except errors.NotFound:
             return Deletion.DELETED

@@ -103,10 +103,11 @@ class CinderUpload(Upload[CinderAddress]):
 
     def start(self) -> None:
         """Have a volume made, and attach it; another call goes on where one failed."""
-        if self._volume is None:
+        new = self._volume is None
+        if new:
             self._create()
         assert self._volume is not None
-        volume = self._api.wait(self._volume, ("available", *_ATTACHED), _MAKING, self._deadline())
+        volume = self._api.wait(self._volume, ("available", *_ATTACHED), _MAKING, self._deadline(), asked=new)
         try:
             if volume.status != "available":
                 self._free()
@@ -179,7 +180,7 @@ class CinderUpload(Upload[CinderAddress]):
         if self._attached is not None and self._driver.extends_attached(self._attached.connector):
             try:
                 self._api.extend(self._volume, size)
-                after = self._api.wait(self._volume, ("in-use",), ("extending",), self._deadline())
+                after = self._api.wait(self._volume, ("in-use",), ("extending",), self._deadline(), asked=True)
                 self._check_size(after, size)
                 self._attached.grow(size)
                 return
@@ -200,7 +201,7 @@ class CinderUpload(Upload[CinderAddress]):
             return
         try:
             self._api.extend(self._volume, size)
-            after = self._api.wait(self._volume, ("available",), ("extending",), self._deadline())
+            after = self._api.wait(self._volume, ("available",), ("extending",), self._deadline(), asked=True)
             self._check_size(after, size)
         except errors.StoreFull:
             if self._api.volume(self._volume).status == "available":  # a smaller step may do
