@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 SYSFS = "/sys/class/block"
 #: Where it tells which start of it this is: numbers of devices begin anew with each.
 BOOT = "/proc/sys/kernel/random/boot_id"
+#: Seconds of waiting at a time for what os-brick does: a kernel was seen to lose the news that a thread has ended.
+_STEP = 0.5
 #: Tries to detach what stays.
 _TRIES = 2
 
@@ -125,7 +127,9 @@ class BlockConnector(BrickConnector):
 
         thread = threading.Thread(target=run, name=f"cinder-{what}", daemon=True)
         thread.start()
-        thread.join(self.PATIENCE)
+        end = time.monotonic() + self.PATIENCE
+        while not (results or problems) and time.monotonic() < end:
+            thread.join(_STEP)
         if results:
             return results[0]
         if not problems:
