@@ -71,7 +71,7 @@ class BlockConnector(BrickConnector):
 
         :raises StoreUnavailable: something of it stays.
         """
-        devices = info.get("devices") or {}
+        devices = parts(info)
         for left in range(_TRIES - 1, -1, -1):
             problem: errors.StoreLibError | None = None
             try:
@@ -177,6 +177,15 @@ def _number(name: str) -> str | None:
             return f"{number.read().strip()} of {boot.read().strip()}"
     except OSError:
         return None
+
+
+def parts(info: Mapping[str, Any]) -> dict[str, str]:
+    """Return the devices of a volume as `instances` told them, and those that joined since: a path may be late."""
+    devices: dict[str, str] = dict(info.get("devices") or {})
+    path = info.get("path")
+    if path and _name(path) in remaining(devices):  # else the name may be another volume's by now
+        devices |= instances(path)
+    return devices
 
 
 def remaining(devices: Mapping[str, str]) -> list[str]:

@@ -10,8 +10,8 @@ from store_lib.drivers.cinder.base import Connector, Device, PathDevice, refuse_
 
 __all__ = ["BrickConnector"]
 
-#: Tries of os-brick to find a device, with growing pauses.
-_SCANS = 5
+#: Tries of os-brick to find a device, with growing pauses, after each of its three logins: three minutes in all.
+_SCANS = 3
 
 
 class BrickConnector(Connector):

@@ -248,3 +248,17 @@ def test_the_parts_of_a_device(kernel):
     assert devices == {"dm-0": "9 of a-boot", "sda": "10 of a-boot", "sdb": "11 of a-boot"}
     (kernel / "block/sda/diskseq").write_text("12")
     assert block.remaining(devices) == ["dm-0", "sdb"]
+
+
+def test_a_path_that_joined_late(kernel):
+    """It is among what has to go with the volume, as long as the name is still this volume's."""
+    for name, number in (("dm-0", "9"), ("sda", "10"), ("sdb", "11")):
+        (kernel / f"block/{name}").mkdir()
+        (kernel / f"block/{name}/diskseq").write_text(number)
+    (kernel / "block/dm-0/slaves/sda").mkdir(parents=True)
+    info = {"path": "/dev/dm-0", "devices": block.instances("/dev/dm-0")}
+    (kernel / "block/dm-0/slaves/sdb").mkdir()
+    assert block.parts(info) == {"dm-0": "9 of a-boot", "sda": "10 of a-boot", "sdb": "11 of a-boot"}
+    (kernel / "block/dm-0/diskseq").write_text("12")
+    assert block.parts(info) == {"dm-0": "9 of a-boot", "sda": "10 of a-boot"}
+    assert block.parts({}) == {}
