@@ -1,7 +1,8 @@
 """Mounting a share by os-brick, in a process of its own that can be given up.
 
-The parent runs ``python -m store_lib.drivers._nfs_mounter`` and writes one JSON object: ``action`` (``mount`` or
-``unmount``), ``source``, ``point``, ``options``, ``root_helper``.  The child answers with ``{"error": text or null}``.
+The parent runs ``python -m store_lib.drivers._nfs_mounter`` and writes one JSON object: ``action`` (``mount``, or
+``remount`` where what is mounted has to go first), ``source``, ``point``, ``options``, ``root_helper``.  The child
+answers with ``{"error": text or null}``.
 os-brick is imported by the child alone: it takes a second, and what it imports changes a process.
 
 A process with root's rights mounts by itself; others through `root_helper` (rootwrap or sudo) or, where that is empty,
@@ -37,7 +38,7 @@ _LIGHT = {"EVENTLET_NO_GREENDNS": "yes"}
 class Mounter:
     """Mounts one share at one place; safe for threads, of which one tries and the others wait for it.
 
-    :param timeout: seconds for one mount or unmount.
+    :param timeout: seconds for one mount.
     """
 
     def __init__(self, source: str, point: str, options: str, root_helper: str, timeout: float) -> None:
@@ -55,8 +56,7 @@ class Mounter:
         with self._lock:
             if self._failed is not None and time.monotonic() - self._failed[0] < _PAUSE:
                 raise errors.StoreUnavailable(self._failed[1], transient=False)
-            problem = self._run("unmount") if stale else None
-            problem = problem or self._run("mount")
+            problem = self._run("remount" if stale else "mount")
             self._failed = None if problem is None else (time.monotonic(), problem)
         if problem is not None:
             raise errors.StoreUnavailable(problem, transient=False)
@@ -97,8 +97,8 @@ def _main() -> None:
 def perform(job: Mapping[str, Any]) -> None:
     """Mount or unmount a share in this process.
 
-    :param job: as the module tells, with ``timeout`` in seconds; ``action`` may be ``release`` as well, which unmounts
-        what nobody uses.
+    :param job: as the module tells, with ``timeout`` in seconds for each command; ``action`` may be ``release`` as
+        well, which unmounts what nobody uses.
     :raises Exception: of os-brick, of privsep or of the commands; `told` says it in short.
     """
     if os.geteuid() != 0 and not job["root_helper"]:
@@ -106,10 +106,10 @@ def perform(job: Mapping[str, Any]) -> None:
     execute = _executor(job["root_helper"], job["timeout"])
     if job["action"] == "release":
         execute("umount", job["point"], run_as_root=True)
-    elif job["action"] == "unmount":
+    if job["action"] == "remount":
         # Lazily and by force: what is stale or hangs lets go no other way; who still has it open keeps that.
         execute("umount", "-f", "-l", job["point"], run_as_root=True)
-    else:
+    if job["action"] in ("mount", "remount"):
         _mount(job, execute)
 
 

@@ -21,21 +21,28 @@ SERVER = TOP / "tools/guest.d/nfs-server"
 ROOT = pathlib.Path("/nfsroot")
 #: Where the server itself listens.
 PORT = 2050
-#: Seconds for one call to the server, in tests where it does not answer; a helper's start on a busy machine included.
-TIMEOUT = 5.0
+#: Seconds for one call to the server, in tests where it does not answer.
+TIMEOUT = 3.0
+#: Versions that what a mount does is asked of: every day of one, in long runs of the other, too.
+VERSIONS = ["4.2", pytest.param("3", marks=pytest.mark.long)]
 #: Mount points that several tests use.
 LASTING: set[str] = set()
 #: Seconds for a command that mounts or unmounts, and for a test, on a busy machine.
 PATIENCE, LIMIT = 100.0, 300
 
 
-def pytest_collection_modifyitems(items):
+def in_the_guest_alone(items, folder, suite, limit):
+    """Have the tests of a folder skipped outside the guest, and watched inside: each has so many seconds."""
     for item in items:
-        if pathlib.Path(__file__).parent in pathlib.Path(item.fspath).parents:
+        if folder in pathlib.Path(item.fspath).parents:
             if "GUEST" not in os.environ:
-                item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/run-tests nfs"))
+                item.add_marker(pytest.mark.skip(reason=f"runs in the guest: tools/run-tests '{suite}'"))
             if not item.get_closest_marker("timeout"):
-                item.add_marker(pytest.mark.timeout(LIMIT))
+                item.add_marker(pytest.mark.timeout(limit))
+
+
+def pytest_collection_modifyitems(items):
+    in_the_guest_alone(items, pathlib.Path(__file__).parent, "nfs", LIMIT)
 
 
 def run(*command, check=True):
@@ -64,14 +71,16 @@ def server(action):
     run(SERVER, action)
 
 
-def mount(share, point, options="vers=4.2"):
+def mount(share, point, options="", version="4.2"):
     """Mount a share."""
-    run("mount", "-t", "nfs", "-o", options, f"127.0.0.1:{share.export}", str(point))
+    words = [f"vers={version}", "nolock" if version == "3" else "", options]
+    # Not by way of mount: starting a program takes long in the guest.
+    run("mount.nfs", f"127.0.0.1:{share.export}", str(point), "-o", ",".join(filter(None, words)))
 
 
 def unmount(point):
     """Unmount behind the back of who still has it open."""
-    run("umount", "-l", str(point))
+    run("umount", "-i", "-l", str(point))
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +120,7 @@ def relay(_relay):
 def _unmount(_watched):
     yield
     if points := [each for each in mounted() if each not in LASTING]:
-        run("umount", "-f", "-l", *reversed(points), check=False)
+        run("umount", "-i", "-f", "-l", *reversed(points), check=False)
 
 
 class Share:
@@ -153,15 +162,13 @@ def make_nfs(make_stores, tmp_path):
         if not by_store and kind == "nfs" and "nfs_mount" not in options:
             point = tmp_path / f"mnt{len(mounted())}"
             point.mkdir()
-            lock = "nolock" if version == "3" else ""
-            words = [f"vers={version}", lock, options.get("nfs_mount_options", "")]
-            mount(share, point, ",".join(filter(None, words)))
+            mount(share, point, options.get("nfs_mount_options", ""), version)
             options["nfs_mount"] = "false"
         own = {
             "nfs_host": "127.0.0.1",
             "nfs_export": share.export,
             "nfs_version": version,
-            "nfs_mount_options": "nolock" if version == "3" else "",
+            "nfs_mount_options": "",
             "nfs_mount_point_base": point,
             "filesystem_store_timeout": 60,
             "retry_attempts": 1,
@@ -169,6 +176,8 @@ def make_nfs(make_stores, tmp_path):
             "probe_timeout": 60,
         }
         options = {name: value for name, value in {**own, **options}.items() if value not in (None, "")}
+        if version == "3" and kind == "nfs":
+            options["nfs_mount_options"] = ",".join(filter(None, ["nolock", options.get("nfs_mount_options")]))
         lines = ["[DEFAULT]", f"enabled_backends = it:{kind}", "[it]", *(f"{k} = {v}" for k, v in options.items())]
         store = make_stores("\n".join(lines) + "\n", threads=threads)["it"]
         if prepare:

@@ -16,7 +16,7 @@ def shares(request, _relay, tmp_path_factory):
     for name, share in found.items():
         point = folder / name
         point.mkdir()
-        mount(share, point, request.cls.options)
+        mount(share, point, version=request.cls.version)
         LASTING.add(str(point))
         (share.folder / ".store_lib").write_text(name)
     yield found, folder
@@ -31,7 +31,7 @@ class TestNfs(Conformance):
     other_id = "other"
     #: Mounting for each test and starting helpers takes most of the time.
     keep_stores = True
-    options = "vers=4.2"
+    version = "4.2"
     kind = "nfs"
 
     @pytest.fixture
@@ -40,7 +40,7 @@ class TestNfs(Conformance):
         shares, folder = shares
         for name, share in shares.items():
             if str(folder / name) not in mounted():  # a test that hung was helped out
-                mount(share, folder / name, self.options)
+                mount(share, folder / name, version=self.version)
         self.share, self.point = shares["it"], folder / "it"
         self.foreign = self.elsewhere(self.share, self.point)
         groups = [f"[{name}]\n{self.section(share, folder / name)}" for name, share in shares.items()]
@@ -62,7 +62,7 @@ class TestNfs(Conformance):
         try:
             yield
         finally:
-            mount(self.share, self.point, self.options)
+            mount(self.share, self.point, version=self.version)
 
 
 class TestFileOnNfs(TestNfs):
@@ -84,7 +84,7 @@ class TestFileOnNfs(TestNfs):
 
 
 for _behaviour in behaviours():
-    if _behaviour.topic not in ("identity", "commit", "faults", "leftovers", "sources"):
+    if _behaviour.topic not in ("identity", "commit", "leftovers"):
         setattr(TestFileOnNfs, _behaviour.test, None)
 
 
@@ -92,4 +92,4 @@ for _behaviour in behaviours():
 class TestNfs3(TestNfs):
     """NFS 3."""
 
-    options = "vers=3,nolock"
+    version = "3"

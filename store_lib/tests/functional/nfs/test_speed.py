@@ -1,5 +1,10 @@
-"""An add against what the mount itself gives."""
+"""An add against what the mount itself gives.
 
+The guest has one processor, which computes digests while dd's would write: so the store's way of the bytes is compared
+without them, and what they take is allowed for where they are computed.
+"""
+
+import hashlib
 import statistics
 import subprocess
 import time
@@ -15,15 +20,29 @@ SIZE = 64 * MIB
 ROUNDS = 7
 
 
+def digesting(data):
+    """Return how long the digests take that a store computes by default."""
+    began = time.monotonic()
+    hashlib.md5(data, usedforsecurity=False)
+    hashlib.sha512(data)
+    return time.monotonic() - began
+
+
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", ["3", "4.2"])
 def test_an_add_is_as_fast_as_dd_on_the_same_mount(make_share, make_nfs, tmp_path, version):
-    store = make_nfs(make_share(), version, filesystem_store_timeout=60)
-    (point,) = mounted()
+    share = make_share()
+    (share.folder / ".store_lib").write_text("{}")
+    stores = {
+        "add": make_nfs(share, version, prepare=False),
+        "add without digests": make_nfs(share, version, prepare=False, digests=" "),
+    }
+    point = mounted()[0]
+    data = support.payload(SIZE)
     source = tmp_path / "image"
-    source.write_bytes(support.payload(SIZE))
-    took: dict[str, list[float]] = {"dd": [], "add": []}
+    source.write_bytes(data)
+    took: dict[str, list[float]] = {name: [] for name in ("dd", "digests", *stores)}
     for _ in range(ROUNDS):
         began = time.monotonic()
         subprocess.run(
@@ -31,11 +50,15 @@ def test_an_add_is_as_fast_as_dd_on_the_same_mount(make_share, make_nfs, tmp_pat
         )
         took["dd"].append(time.monotonic() - began)
         subprocess.run(["rm", f"{point}/dd"], check=True, timeout=60)
-        with open(source, "rb") as file:
-            began = time.monotonic()
-            record = store.add("image-1", file, SIZE)
-            took["add"].append(time.monotonic() - began)
-        store.delete(record.location)
-    rates = {name: SIZE / MIB / statistics.median(times) for name, times in took.items()}
-    print(f"NFS {version}: dd conv=fsync {rates['dd']:.1f} MiB/s, add {rates['add']:.1f} MiB/s")
-    assert rates["add"] > 0.8 * rates["dd"]
+        took["digests"].append(digesting(data))
+        for name, store in stores.items():
+            with open(source, "rb") as file:
+                began = time.monotonic()
+                record = store.add("image-1", file, SIZE)
+                took[name].append(time.monotonic() - began)
+            store.delete(record.location)
+    middle = {name: statistics.median(times) for name, times in took.items()}
+    for name, seconds in middle.items():
+        print(f"NFS {version}: {name}: {SIZE / MIB / seconds:.1f} MiB/s, {seconds:.2f} s")
+    assert middle["add without digests"] < middle["dd"] / 0.8
+    assert middle["add"] < middle["dd"] / 0.8 + middle["digests"]

@@ -7,7 +7,7 @@ import pytest
 
 from store_lib import Status, errors
 from store_lib.tests import support
-from store_lib.tests.functional.nfs.conftest import mount, mounted, unmount
+from store_lib.tests.functional.nfs.conftest import VERSIONS, mount, mounted, unmount
 
 MIB = 1024 * 1024
 #: Seconds that a refusal may take on a busy machine; each test prints what it took.
@@ -47,6 +47,8 @@ def test_it_mounts_what_the_options_say(make_share, make_nfs):
     assert {"vers=4.2", "soft", "timeo=50", "lookupcache=pos"} <= set(options)
     assert found.details["mounted_at"] in mounted()
     assert json.loads(found.details["marker"])["share"]
+    table = [line.split() for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    assert [words[0] for words in table if words[4] == found.details["mounted_at"]] == [str(found.details["mount_id"])]
     (shown,) = store.describe()["shares"]
     assert (shown["host"], shown["export"], shown["version"]) == ("127.0.0.1", share.export, "4.2")
     assert store.capacity().free > 0
@@ -102,11 +104,12 @@ def test_the_same_export_with_other_content_is_refused(make_share, make_nfs, wat
     assert share.names == ["image-1"]
 
 
-def test_a_read_only_export_is_read_only(make_share, make_nfs, watch):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_read_only_export_is_read_only(make_share, make_nfs, watch, version):
     share = make_share("ro")
     (share.folder / ".store_lib").write_text("{}")
     (share.folder / "image-1").write_bytes(b"abc")
-    store = make_nfs(share, prepare=False)
+    store = make_nfs(share, version, prepare=False)
     found = store.probe()
     print(found)
     assert found.status is Status.READ_ONLY
@@ -117,10 +120,11 @@ def test_a_read_only_export_is_read_only(make_share, make_nfs, watch):
     assert (share.folder / "image-1").read_bytes() == b"abc"
 
 
-def test_squashed_root_cannot_write_and_is_told_so(make_share, make_nfs, watch):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_squashed_root_cannot_write_and_is_told_so(make_share, make_nfs, watch, version):
     share = make_share("squash")
     (share.folder / ".store_lib").write_text("{}")
-    store = make_nfs(share, prepare=False)
+    store = make_nfs(share, version, prepare=False)
     found = store.probe()
     print(found)
     assert found.status is Status.READ_ONLY

@@ -4,24 +4,29 @@
 store_lib/tests/functional/nfs_glance`` after ``tools/glance nfs``.
 """
 
-import os
 import pathlib
 
 import pytest
 
 from store_lib.tests.functional.glance import service
-from store_lib.tests.functional.nfs.conftest import _relay, _unmount, _watchdog, _watched, make_share
+from store_lib.tests.functional.nfs.conftest import (
+    _relay,
+    _unmount,
+    _watchdog,
+    _watched,
+    in_the_guest_alone,
+    make_share,
+)
 
 __all__ = ["_relay", "_unmount", "_watchdog", "_watched", "make_share"]
 
 
 def pytest_collection_modifyitems(items):
+    folder = pathlib.Path(__file__).parent
+    in_the_guest_alone(items, folder, "Glance on NFS", 900)
     for item in items:
-        if pathlib.Path(__file__).parent in pathlib.Path(item.fspath).parents:
+        if folder in pathlib.Path(item.fspath).parents:
             item.add_marker("functional")
-            item.add_marker(pytest.mark.timeout(900))
-            if "GUEST" not in os.environ:
-                item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/run-tests 'Glance on NFS'"))
 
 
 @pytest.fixture
