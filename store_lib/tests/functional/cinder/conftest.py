@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import json
 import os
 import pathlib
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -92,12 +94,36 @@ class Cloud:
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def change_database(self, statement, *values):
+        """Change what Cinder remembers, where its API has no means or no working one."""
+        with contextlib.closing(sqlite3.connect(self.folder / "lib/cinder.sqlite", timeout=PATIENCE)) as database:
+            with database:
+                database.execute(statement, values)
+
     @contextlib.contextmanager
     def relay(self):
         """Yield a relay in front of Cinder's API, which looks at every request."""
         with Relay(int(self.env["CINDER_PORT"])) as relay:
             relay.set(http=True)
             yield relay
+
+    @contextlib.contextmanager
+    def quick_to_forget(self):
+        """Have Ceph give up who opens a volume in the time of ``with``, and dies, after 8 seconds instead of 30."""
+        import rados
+
+        with rados.Rados(conffile=self.env["CEPH_CONF"], rados_id="admin") as cluster:
+
+            def ask(**command):
+                code, _, problem = cluster.mon_command(json.dumps(command), b"")
+                assert not code, problem
+
+            option = {"who": "osd", "name": "osd_client_watch_timeout"}
+            ask(prefix="config set", value="8", **option)
+            try:
+                yield
+            finally:
+                ask(prefix="config rm", **option)
 
     # -- stores -------------------------------------------------------------------------------------------------------
 
@@ -212,12 +238,13 @@ class View:
     def wipe(self):
         """Remove what was made since, whatever state it is in."""
         volumes = self.volumes()
-        for volume in volumes:
-            for attachment in self.admin.attachments.list(search_opts={"all_tenants": 1, "volume_id": volume.id}):
-                with contextlib.suppress(Exception):
-                    self.admin.attachments.delete(attachment.id)
-            for snapshot in self.admin.volume_snapshots.list(search_opts={"all_tenants": 1, "volume_id": volume.id}):
-                with contextlib.suppress(Exception):
+        ids = {each.id for each in volumes}
+        for attachment in self.attachments(volumes) if ids else ():
+            with contextlib.suppress(Exception):
+                self.admin.attachments.delete(attachment.id)
+        for snapshot in self.admin.volume_snapshots.list(search_opts={"all_tenants": 1}) if ids else ():
+            with contextlib.suppress(Exception):
+                if snapshot.volume_id in ids:
                     self.admin.volume_snapshots.delete(snapshot, force=True)
         for place in self.mounts():
             subprocess.run(["umount", "--lazy", place], check=False)
@@ -266,14 +293,15 @@ def view(cloud):
 def make_cinder(make_stores, cloud, view):
     """Return a function that makes a store; its keyword arguments are options, None leaves one out.
 
-    All are called ``it``.  ``make_cinder("rbd1")`` has volumes of the type ``rbd1``; `user` is that of `Cloud.options`.
+    ``make_cinder("rbd1")`` has volumes of the type ``rbd1``; `user` is that of `Cloud.options`, `called` its id.
     Stores try nothing twice unless the test says otherwise, so that failing is quick.
     """
 
-    def make(kind, user="images", **options):
+    def make(kind, user="images", called="it", **options):
         given = {"retry_attempts": 1, "probe_interval": 0, "probe_timeout": 60, "operation_timeout": PATIENCE}
         given |= cloud.options(kind, user) | options
-        lines = [f"{name} = {value}" for name, value in given.items() if value is not None]
-        return make_stores("\n".join(["[DEFAULT]", "enabled_backends = it:cinder", "[it]", *lines]))["it"]
+        lines = ["[DEFAULT]", f"enabled_backends = {called}:cinder", f"[{called}]"]
+        lines += [f"{name} = {value}" for name, value in given.items() if value is not None]
+        return make_stores("\n".join(lines))[called]
 
     return make

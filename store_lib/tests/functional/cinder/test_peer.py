@@ -13,51 +13,57 @@ IMAGE = "71c675ab-d94f-49cd-a114-e12490b328d9"
 DATA = payload(2 * MIB + 12345)
 
 
-@pytest.fixture(params=["rbd1", "nfs1"])
-def both(request, cloud, make_cinder, tmp_path):
-    """Return a store of store_lib, the peer on a store of the same id, and an administrator's view of both."""
-    store = make_cinder(request.param)
-    options = cloud.options(request.param)
-    del options["cinder_rbd_keyring"]  # it knows none, and finds the key by the name of the cluster
-    lines = "".join(f"{name} = {value}\n" for name, value in options.items())
-    path = tmp_path / "peer.conf"
-    path.write_text(
-        f"[DEFAULT]\nenabled_backends = {store.id}:cinder\n[glance_store]\ndefault_backend = {store.id}\n"
-        f"[{store.id}]\n{lines}[oslo_concurrency]\nlock_path = {tmp_path}/locks\n"
-    )
-    with contextlib.closing(Peer(path)) as peer:
-        peer.work_as_root()
-        yield store, peer
+#: Kind of volume, and the size that is told before.
+CASES = [("rbd1", len(DATA)), ("nfs1", None)]
 
 
-def test_the_peer_reads_and_deletes_what_store_lib_wrote(both, view):
+@pytest.fixture(scope="module")
+def peer(cloud, tmp_path_factory):
+    """Return the peer, with a store of each kind that is called like it."""
+    folder = tmp_path_factory.mktemp("peer")
+    kinds = [kind for kind, _ in CASES]
+    lines = ["[DEFAULT]", f"enabled_backends = {', '.join(f'{kind}:cinder' for kind in kinds)}"]
+    lines += ["[glance_store]", f"default_backend = {kinds[0]}"]
+    for kind in kinds:
+        options = cloud.options(kind)
+        del options["cinder_rbd_keyring"]  # it knows none, and finds the key by the name of the cluster
+        lines += [f"[{kind}]", *(f"{name} = {value}" for name, value in options.items())]
+    lines += ["[oslo_concurrency]", f"lock_path = {folder}/locks", ""]
+    path = folder / "peer.conf"
+    path.write_text("\n".join(lines))
+    with contextlib.closing(Peer(path)) as begun:
+        begun.work_as_root()
+        yield begun
+
+
+@pytest.mark.parametrize(("kind", "known"), CASES)
+def test_the_peer_reads_and_deletes_what_store_lib_wrote(make_cinder, peer, view, kind, known):
     """With its size, which both take from the metadata of the volume."""
-    store, peer = both
-    for size in (len(DATA), None):
-        uri = store.add(IMAGE, io.BytesIO(DATA), size).location.uri
-        (volume,) = view.volumes()
-        assert volume.name == f"image-{IMAGE}"
-        assert uri == f"cinder://{store.id}/{volume.id}"
-        assert peer.size(uri, store.id) == len(DATA)
-        assert peer.read(uri, store.id) == DATA
-        peer.delete(uri, store.id)
-        view.gone()
-        with pytest.raises(errors.NotFound):
-            store.open(uri)
+    store = make_cinder(kind, called=kind)
+    uri = store.add(IMAGE, io.BytesIO(DATA), known).location.uri
+    (volume,) = view.volumes()
+    assert volume.name == f"image-{IMAGE}"
+    assert uri == f"cinder://{kind}/{volume.id}"
+    assert peer.size(uri, kind) == len(DATA)
+    assert peer.read(uri, kind) == DATA
+    peer.delete(uri, kind)
+    view.gone()
+    with pytest.raises(errors.NotFound):
+        store.open(uri)
 
 
-def test_store_lib_reads_and_deletes_what_the_peer_wrote(both, view):
+@pytest.mark.parametrize(("kind", "known"), CASES)
+def test_store_lib_reads_and_deletes_what_the_peer_wrote(make_cinder, peer, view, kind, known):
     """And lists it; a location without the store, as single stores wrote it, does as well."""
-    store, peer = both
-    for known in (len(DATA), 0):
-        uri, size, *_ = peer.add(store.id, IMAGE, DATA, known, "project")
-        assert size == len(DATA)
-        assert store.stat(uri).size == len(DATA)
-        assert content(store, uri) == DATA
-        assert [(each.id, each.size) for each in store.list()] == [(IMAGE, len(DATA))]
-        (volume,) = view.volumes()
-        assert content(store, f"cinder://{volume.id}") == DATA
-        store.delete(uri)
-        view.gone()
-        with pytest.raises(PeerError):
-            peer.read(uri, store.id)
+    store = make_cinder(kind, called=kind)
+    uri, size, *_ = peer.add(kind, IMAGE, DATA, known or 0, "project")
+    assert size == len(DATA)
+    assert store.stat(uri).size == len(DATA)
+    assert content(store, uri) == DATA
+    assert [(each.id, each.size) for each in store.list()] == [(IMAGE, len(DATA))]
+    (volume,) = view.volumes()
+    assert content(store, f"cinder://{volume.id}") == DATA
+    store.delete(uri)
+    view.gone()
+    with pytest.raises(PeerError):
+        peer.read(uri, kind)

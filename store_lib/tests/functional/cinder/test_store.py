@@ -78,7 +78,7 @@ def test_a_size_that_is_not_known(make_cinder, view, tmp_path, kind):
         file.seek(size - len(DATA))
         file.write(DATA)
     with open(path, "rb") as source:
-        record = store.add("grows", source, digests=["sha256"])
+        record = store.add("grows", source, digests=())
     assert record.size == size
     (volume,) = view.volumes()
     assert (volume.size, volume.metadata["image_size"]) == (2, str(size))
@@ -91,10 +91,14 @@ def test_a_size_that_is_not_known(make_cinder, view, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["rbd1", "nfs1"])
 def test_readers_share_an_attachment(make_cinder, view, monkeypatch, kind):
-    """The second reader of an image attaches nothing; the image is in use until the last has closed it."""
+    """The second reader of an image attaches nothing; the image is in use until the last has closed it.
+
+    A share stays mounted while another of its images is read.
+    """
     monkeypatch.setattr(removal, "_LEAVING", 1.0)  # these readers do not leave
     store = make_cinder(kind)
     record = store.add("image", DATA, len(DATA))
+    other = store.add("other", DATA, len(DATA))
     with contextlib.ExitStack() as opened:
         readers = [opened.enter_context(store.open(record.location)) for _ in range(3)]
         assert len(view.attachments()) == 1
@@ -104,8 +108,14 @@ def test_readers_share_an_attachment(make_cinder, view, monkeypatch, kind):
         with pytest.raises(errors.InUse):
             store.delete(record.location)
         assert readers[2].read() == DATA
+        staying = opened.enter_context(store.open(other.location))
+        for reader in readers:
+            reader.close()
+        assert len(view.attachments()) == 1
+        assert staying.read() == DATA
     view.settled()
-    store.delete(record.location)
+    for each in (record, other):
+        store.delete(each.location)
     view.gone()
 
 

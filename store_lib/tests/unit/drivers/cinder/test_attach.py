@@ -208,6 +208,47 @@ def test_a_volume_that_is_needed_is_not_waited_for(make_cinder, monkeypatch, sta
     assert not api.deleted
 
 
+def test_a_delete_that_takes_longer_is_deferred(make_cinder):
+    """It goes on without anybody who watches it."""
+    store = make_cinder()
+    api, attacher = Refusing(*["deleting"] * 3), Attacher(store.id, Host(store.settings))
+    deadline = Deadline(store._runtime.context(), 0)
+    assert remove_volume(api, attacher, Refusing("available").volume(VOLUME), deadline) is Deletion.DEFERRED
+
+
+class Occupied(CinderThatDies):
+    """A volume in each of some states, which can be reserved in the last one only."""
+
+    def __init__(self, *states):
+        super().__init__()
+        self.states = list(states)
+        self.refused = 0
+
+    def reserve(self, volume, writable):
+        """Reserve it, or do not."""
+        if self.states:
+            self.refused += 1
+            refusal = errors.BackendError("refused")
+            refusal.__cause__ = BadRequest(400)
+            raise refusal
+        return "an-attachment"
+
+    def volume(self, volume):
+        """Return the volume in the next state."""
+        return Volume(VOLUME, "", self.states.pop(0), GIB, None, False, {}, None)
+
+
+def test_who_waits_for_a_volume_looks_and_does_not_press(make_cinder):
+    """It is asked for again once it was seen to be free, or was free already when it was refused."""
+    store = make_cinder()
+    attacher, volume = Attacher(store.id, Host(store.settings)), Occupied("in-use").volume(VOLUME)
+    for states, refused in ((["in-use", "detaching", "available"], 1), (["available"] * 2, 2)):
+        api = Occupied(*states)
+        deadline = Deadline(store._runtime.context(), 60)
+        assert attacher._reserve(api, volume, False, deadline) == "an-attachment"
+        assert api.refused == refused
+
+
 def test_a_lock_that_nobody_lets_go_of(make_cinder):
     """Waiting for it ends."""
     host = Host(make_cinder(cinder_attach_timeout=1).settings)
