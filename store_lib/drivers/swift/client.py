@@ -17,7 +17,7 @@ from store_lib import errors
 from store_lib.drivers.swift import failures
 from store_lib.interface import MIB, Context
 
-__all__ = ["Account", "Answer", "Body", "Connections", "Listing", "TokenSource"]
+__all__ = ["Account", "Answer", "Body", "Connections", "Listing", "TokenSource", "server_info"]
 
 _CHUNK = 1 * MIB
 #: Connections kept open for the next request.

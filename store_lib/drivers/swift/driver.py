@@ -13,7 +13,7 @@ from typing import Any
 
 from store_lib import errors
 from store_lib.drivers.swift import failures, leftovers, options
-from store_lib.drivers.swift.client import Account, Answer
+from store_lib.drivers.swift.client import Account, Answer, server_info
 from store_lib.drivers.swift.download import info_of, open_object
 from store_lib.drivers.swift.names import Names, SwiftAddress, root_of
 from store_lib.drivers.swift.place import Place, missing
@@ -278,11 +278,9 @@ class SwiftDriver(Driver[SwiftAddress]):
 
     def probe(self, ctx: Context) -> Probe:
         """Log in, and look at the container."""
-        account = self._tenancy.probed(ctx)
         if self._names.tenants:
-            answer = account.request(ctx, "HEAD")
-            # Which account the service itself has does not matter here: Swift answers, and takes its token.
-            return Probe(Status.UP) if answer.ok or answer.status in (403, 404) else _down(answer)
+            return self._probe_tenants(ctx)
+        account = self._tenancy.probed(ctx)
         answer = account.request(ctx, "HEAD", self._names.base)
         if answer.status == 404 and self._place(account, self._names.base).create:
             account.request(ctx, "HEAD").check()
@@ -296,6 +294,17 @@ class SwiftDriver(Driver[SwiftAddress]):
                 "swift_store_create_container_on_put",
             )
         return _level(answer, _room(answer, "container")) if answer.ok else _down(answer)
+
+    def _probe_tenants(self, ctx: Context) -> Probe:
+        """Log in where the service has credentials of its own, else ask nothing that takes some."""
+        if self._tenancy.has_own():
+            answer = self._tenancy.probed(ctx).request(ctx, "HEAD")
+            # Which account the service itself has does not matter here: Swift answers, and takes its token.
+            return Probe(Status.UP) if answer.ok or answer.status in (403, 404) else _down(answer)
+        if self.settings["swift_store_endpoint"]:
+            server_info(self.settings["swift_store_endpoint"], self._tenancy.cloud().connections, ctx)
+            return Probe(Status.UP)
+        return Probe(Status.UP, "nothing was asked: it takes credentials of the service, or swift_store_endpoint")
 
     def capacity(self, ctx: Context) -> Capacity:
         """Return the quota that leaves the least room, of the account or of the container; used is the account's."""

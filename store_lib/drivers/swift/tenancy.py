@@ -129,6 +129,9 @@ class Tenancy(Protocol):
     def probed(self, ctx: Context) -> Account:
         """Return the account that tells whether the store is usable."""
 
+    def has_own(self) -> bool:
+        """Return whether the service has credentials of its own; it may work with those of its callers alone."""
+
     def cloud(self) -> Cloud:
         """Return what this process's requests share."""
 
@@ -155,6 +158,9 @@ class _Base:
 
 class OwnAccount(_Base):
     """All images in the account of the service; those of other references of the file are read there."""
+
+    def has_own(self) -> bool:
+        return True
 
     def account(self, address: SwiftAddress, ctx: Context) -> Account:
         return self._own(address.account)
@@ -186,10 +192,11 @@ class TenantAccounts(_Base):
     def probed(self, ctx: Context) -> Account:
         return self._own(self._references.default)
 
+    def has_own(self) -> bool:
+        return self._references.get(self._references.default).complete
+
     def _service(self) -> ServiceTokens | None:
-        default = self._references.default
-        complete = self._references.get(default).complete
-        return self.cloud().service(default) if complete else None
+        return self.cloud().service(self._references.default) if self.has_own() else None
 
     def _tokens(self, ctx: Context) -> tuple[Any, str]:
         """Return the tokens of the caller, or of the service where nobody called, and the storage URL."""

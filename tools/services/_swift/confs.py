@@ -152,7 +152,6 @@ sqlite_synchronous = false
 [token]
 provider = fernet
 expiration = {seconds}
-allow_expired_window = 0
 [fernet_tokens]
 key_repository = {place}/fernet
 [fernet_receipts]

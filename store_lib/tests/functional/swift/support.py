@@ -100,17 +100,20 @@ def image(size):
 
 
 class Request:
-    """What a service knows of who asks."""
+    """What a service knows of who asks.
 
-    def __init__(self, server, user, **more):
-        logged_in = log_in(server, user)
+    :param url: name of the address of the Keystone that gives the token.
+    """
+
+    def __init__(self, server, user, url="KEYSTONE_URL"):
+        logged_in = log_in(server, user, url)
         access = logged_in.auth.get_access(logged_in)
         self.auth_token = access.auth_token
         self.user_id = access.user_id
         self.project_id = access.project_id
         self.roles = access.role_names
         self.service_catalog = access.service_catalog.catalog
-        self.__dict__.update(more)
+        self.expires = access.expires
 
 
 def halves(data, between):

@@ -1,5 +1,6 @@
 """Each image in the account of the project that adds it."""
 
+import datetime
 import io
 import time
 import uuid
@@ -18,6 +19,7 @@ from store_lib.tests.functional.swift.support import (
     opened,
     own_account,
 )
+from store_lib.tests.support import until
 
 
 @pytest.fixture
@@ -43,6 +45,16 @@ def demo(server):
 def alt(server):
     """Return the context of a request of a user of another project."""
     return Request(server, "alt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleeting(server):
+    """Return the context of a request of the user demo whose token lives for ten seconds, given before the first test.
+
+    Most of that time goes by while other tests run.
+    """
+    server.start("short")
+    return Request(server, "demo", url="SHORT_URL")
 
 
 def trusts(server):
@@ -91,6 +103,28 @@ def test_a_trust_outlives_the_users_token(server, base, it):
 
     record = it.add("image", source(), len(data), context=request)
     assert content_of(it, record, Request(server, "demo")) == data
+
+
+def test_a_service_token_makes_an_expired_one_good(server, base, tmp_path, demo, fleeting):
+    """Without trusts the service's own token goes along: Swift then takes one of the caller that has expired by now.
+
+    A store that has no credentials works with good tokens only.
+    """
+    until(lambda: datetime.datetime.now(datetime.UTC) > fleeting.expires + datetime.timedelta(seconds=5), 60)
+    options = {"swift_store_multi_tenant": "true", "swift_store_use_trusts": "false"}
+    nobody = "[nobody]\n" + own_account(server, container=base, swift_store_user="", swift_store_key="", **options)
+    with opened(tmp_path, own_account(server, container=base, **options), nobody) as stores:
+        record = stores["nobody"].add("image", io.BytesIO(b"data"), 4, context=demo)
+        stores["nobody"].delete(record.location, context=demo)
+        data = image(2 * MIB + 5)
+        with pytest.raises(errors.Forbidden):
+            stores["nobody"].add("image", io.BytesIO(data), len(data), context=fleeting)
+        record = stores["it"].add("image", io.BytesIO(data), len(data), context=fleeting)
+        assert content_of(stores["it"], record, fleeting) == data
+        stores["it"].delete(record.location, context=fleeting)
+        with pytest.raises(ClientException, match="404"):
+            client(server, "demo").head_container(f"{base}_image")
+        assert trusts(server) == 0
 
 
 def test_others_read_by_access_lists_only(server, base, it, demo, alt):

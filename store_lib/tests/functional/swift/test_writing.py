@@ -92,7 +92,8 @@ def test_a_server_without_static_manifests(server, container, tmp_path):
     server.start("plain")
     project = server.env["USER_GLANCE_PROJECT_ID"]
     endpoint = f"{server.env['PLAIN_URL']}/v1/AUTH_{project}"
-    with opened(tmp_path, own_account(server, container=container, swift_store_endpoint=endpoint)) as stores:
+    options = own_account(server, container=container, swift_store_endpoint=endpoint)
+    with opened(tmp_path, options, f"[second]\n{options}") as stores:
         data = image(3 * MIB + 1)
         record = stores["it"].add("old", io.BytesIO(data))
         assert content(stores["it"], record.location) == data
@@ -101,7 +102,10 @@ def test_a_server_without_static_manifests(server, container, tmp_path):
         assert list(stores["it"].leftovers()) == []
         with pytest.raises(errors.Duplicate):
             stores["it"].add("old", io.BytesIO(data))
+        copied = stores.copy(record.location, "second", image_id="copy")  # by its bytes: this server copies nothing
         stores["it"].delete(record.location)
+        assert content(stores["second"], copied.location) == data
+        stores["second"].delete(copied.location)
         assert names(client(server), container) == []
 
 
@@ -254,6 +258,27 @@ def test_copy_inside_swift(server, container, tmp_path):
         stores["other"].delete(copied.location)
         assert names(client(server), other) == []
     wipe(client(server), other)
+
+
+def test_copy_between_accounts(server, container, tmp_path):
+    """Swift itself copies where it lets one project read the other's account; else the bytes are read and written."""
+    other = f"{container}-other"
+    mighty = own_account(server, container=other, swift_store_user="images:imgadmin", swift_store_key="imgadmin-pw")
+    theirs = client(server, "imgadmin")
+    try:
+        with opened(tmp_path, own_account(server, container=container), f"[other]\n{mighty}") as stores:
+            data = image(3 * MIB + 3)
+            record = stores["it"].add("image", io.BytesIO(data))
+            moved = stores.migrate(record.location, "other", delete_source=True)
+            assert moved.digests == {}  # no byte of it came through here
+            assert names(client(server), container) == []
+            assert theirs.get_object(other, "image")[1] == data
+            back = stores.migrate(moved.location, "it", delete_source=True)
+            assert back.digests["md5"] == hashlib.md5(data).hexdigest()  # that user may not read the other account
+            assert content(stores["it"], back.location) == data
+            assert names(theirs, other) == []
+    finally:
+        wipe(theirs, other)
 
 
 def test_temporary_urls(server, container, tmp_path):
