@@ -11,14 +11,19 @@ from cinder import monkey_patch
 monkey_patch.patch()  # before anything else is imported
 
 import gc  # noqa: E402
+import importlib.util  # noqa: E402
 import logging as standard_logging  # noqa: E402
+import os  # noqa: E402
+import pathlib  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 import types  # noqa: E402
 
 import os_brick  # noqa: E402
-from cinder import coordination, i18n, objects, rpc, service, utils, version  # noqa: E402
+from cinder import coordination, i18n, objects, privsep, rpc, service, utils, version  # noqa: E402
 from cinder.common import config, constants  # noqa: E402
+from os_brick.privileged import default as brick_privileges  # noqa: E402
+from oslo_concurrency import processutils  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from oslo_db.sqlalchemy import engines  # noqa: E402
 from oslo_log import log  # noqa: E402
@@ -77,6 +82,17 @@ def keep_connections() -> None:
     engines.pool = types.SimpleNamespace(**{**vars(pool), "NullPool": Kept})
 
 
+def spare_processes() -> None:
+    """Have commands started by a small process, and none for what root may do: in the guest, processes are dear."""
+    path = pathlib.Path(__file__).resolve().parents[2] / "guest.d/commands.py"
+    found = importlib.util.spec_from_file_location("commands", path)
+    commands = importlib.util.module_from_spec(found)
+    found.loader.exec_module(commands)
+    commands.use(processutils, commands.start())
+    for context in (privsep.sys_admin_pctxt, brick_privileges):
+        context.set_client_mode(False)
+
+
 def main() -> None:
     """Serve until a signal comes."""
     impl_fake.FakeExchange = Exchange
@@ -89,6 +105,8 @@ def main() -> None:
     log.setup(CONF, "cinder")
     standard_logging.captureWarnings(True)
     priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
+    if "GUEST" in os.environ:
+        spare_processes()
     os_brick.setup(CONF)
     coordination.COORDINATOR.start()
     rpc.init(CONF)
