@@ -37,7 +37,7 @@ def drivers() -> dict[str, type[Driver[Any]]]:
 
 def feature_texts() -> dict[Feature, str]:
     """Return what each feature means, from the comments beside it."""
-    found = ModuleAnalyzer.for_module("store_lib.interface").find_attr_docs()
+    found = ModuleAnalyzer.for_module(Feature.__module__).find_attr_docs()
     return {each: " ".join(found["Feature", str(each.name)]).strip() for each in Feature}
 
 
