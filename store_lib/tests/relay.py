@@ -89,6 +89,11 @@ class Relay:
         assert ready, f"the relay did not answer within {_PATIENCE:g} s"
         return self._process.stdout.readline()
 
+    @property
+    def input(self):
+        """The descriptor that it lives as long as, in any process."""
+        return self._process.stdin.fileno()
+
     def close(self):
         """End it and every connection."""
         self._process.stdin.close()

@@ -27,6 +27,8 @@ TIMEOUT = 3.0
 VERSIONS = ["4.2", pytest.param("3", marks=pytest.mark.long)]
 #: Mount points that several tests use.
 LASTING: set[str] = set()
+#: What ends with the guest.
+LEFT_RUNNING: list[object] = []
 #: Seconds for a command that mounts or unmounts, and for a test, on a busy machine.
 PATIENCE, LIMIT = 100.0, 300
 
@@ -88,8 +90,12 @@ def _relay():
     # One for all tests: the kernel knows a server of NFS 4 again on another port, and keeps the connection that it has.
     os.environ["PORT"] = str(PORT)
     server("up")
-    with Relay(PORT, listen=2049) as made:
-        yield made
+    made = Relay(PORT, listen=2049)
+    # It ends with the guest, for a process holds its input: this one, when it exits, may have to tell the server that
+    # something of a share is let go, and would wait for the answer for ever.
+    keeper = subprocess.Popen(["sleep", "infinity"], pass_fds=[made.input], start_new_session=True)
+    LEFT_RUNNING.extend([made, keeper])
+    return made
 
 
 @pytest.fixture(scope="session")
