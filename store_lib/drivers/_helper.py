@@ -41,7 +41,7 @@ _HEADER = struct.Struct("!II")
 _ANSWER = struct.Struct("!I")
 #: Largest piece that is read in one call, bytes.
 _READ = 1024 * 1024
-#: Seconds that opening a directory may take beyond the time of one call, for the process to start.
+#: Seconds for the process to start, which the first opening of a directory may take beyond the time of one call.
 _START = 0.5
 
 
@@ -245,20 +245,21 @@ class Helper:
 
 
 class _Opening:
-    """Guards `kept`; all calls of a thread inside together take no longer than one may, but for a little.
+    """Guards `kept`; all calls of a thread inside together take no longer than one may.
 
-    Opening a directory takes several calls, of which the first waits for the process to start: without that, each of
-    them would have the time of one.
+    Opening a directory takes several calls: without that, each of them would have the time of one.  The first call of
+    all waits for the process to start, whose time is counted from the making of this object.
     """
 
     def __init__(self, timeout: float, changed: Callable[[], None]) -> None:
         self._timeout = timeout
         self._changed = changed
+        self._started = time.monotonic() + _START
         self._lock = threading.Lock()
         self._inside: tuple[int, float] | None = None
 
     def __enter__(self) -> None:
-        deadline = time.monotonic() + self._timeout + _START
+        deadline = max(time.monotonic(), self._started) + self._timeout
         if not self._lock.acquire(timeout=self._timeout):
             raise others_hang(self._timeout)
         self._inside = threading.get_ident(), deadline

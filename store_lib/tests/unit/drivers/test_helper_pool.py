@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 
 import pytest
 
@@ -165,3 +166,16 @@ def test_nobody_waits_longer_than_for_one_call(make_pool, callers, place, starte
     assert len(started) == 2
     place.wake()
     assert made.join() == ["opened"] * 8
+
+
+def test_opening_has_the_time_of_one_call_and_at_first_that_of_the_start(started, make_pool):
+    before = time.monotonic()
+    opening = make_pool(LATE).choose().opening
+    with opening:
+        first = opening.deadline()
+        assert opening.deadline() == first
+    assert before + LATE < first < time.monotonic() + LATE + 1
+    opening._started = before  # long ago
+    entered = time.monotonic()
+    with opening:
+        assert entered + LATE <= opening.deadline() <= time.monotonic() + LATE
