@@ -120,6 +120,7 @@ def main() -> None:
         launcher.launch_service(made)
     launcher.launch_service(service.WSGIService("osapi_volume"))
     gc.freeze()  # what was loaded stays: it is not looked through again and again
+    gc.set_threshold(20_000, 20, 20)
     launcher.wait()
 
 

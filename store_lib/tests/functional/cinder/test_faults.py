@@ -214,7 +214,7 @@ def read(store, location):
     return content(store, location) == DATA
 
 
-@pytest.mark.parametrize(("kind", "count"), [("rbd1", 10), ("nfs1", 2)])
+@pytest.mark.parametrize(("kind", "count"), [("rbd1", 10), pytest.param("nfs1", 4, marks=pytest.mark.long)])
 def test_processes_read_one_image_at_once(make_cinder, view, kind, count):
     """A volume has one attachment at a time: each process waits for its turn, and all of them get it."""
     store = make_cinder(kind, operation_timeout=500, cinder_attach_timeout=500)
@@ -267,7 +267,7 @@ def test_what_has_snapshots_is_in_use(make_cinder, view):
     view.gone()
 
 
-@pytest.mark.parametrize("kind", ["rbd1", "nfs1"])
+@pytest.mark.parametrize("kind", [pytest.param("rbd1", marks=pytest.mark.long), "nfs1"])
 def test_an_encrypted_volume(make_cinder, cloud, view, kind):
     """It is not read, as its bytes here are not those of the image; nothing stays attached."""
     store = make_cinder(kind)
