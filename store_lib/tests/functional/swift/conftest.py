@@ -20,6 +20,7 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
+        self._disturbed = False
 
     def run(self, action, *servers):
         """Have the tool do something with some of the servers, or with all."""
@@ -32,7 +33,14 @@ class Server:
 
     def stop(self, *servers):
         """End servers."""
+        self._disturbed = True
         self.run("stop", *servers)
+
+    def restore(self):
+        """Have all servers run again, if anything was done to them."""
+        if self._disturbed:
+            self.start()
+            self._disturbed = False
 
     @property
     def env(self):
@@ -41,7 +49,8 @@ class Server:
         return {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
 
     def pid(self, name):
-        """Return the process of a server."""
+        """Return the process of a server, for what is to be done to it."""
+        self._disturbed = True
         return int((self.folder / "run" / f"{name}.pid").read_text().split()[0])
 
 
@@ -78,5 +87,5 @@ def container(server):
     name = f"test-{uuid.uuid4().hex[:8]}"
     client(server).put_container(name)
     yield name
-    server.start()
+    server.restore()
     wipe(client(server), name)

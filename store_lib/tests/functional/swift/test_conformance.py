@@ -53,8 +53,8 @@ class TestOwnAccount(Conformance):
             disk.with_name("away").rename(disk)
 
 
-class TestTenants(Conformance):
-    """A container for each image; what differs by that and what uses most of the driver."""
+class _Tenants(Conformance):
+    """A container for each image."""
 
     keep_stores = True
     drivers = {"swift": SmallSwift}  # noqa: RUF012 (read only)
@@ -68,8 +68,20 @@ class TestTenants(Conformance):
         return f"[DEFAULT]\nenabled_backends = it:swift\n[it]\n{group}"
 
 
-#: By their numbers: existence, sizes, commit, failures, deletion.
-_CHOSEN = (4, 5, 11, 13, 15, 16, 17, 25, 26, 32, 36, 40, 51, 54, 55, 56, 63, 64, 65, 69, 80, 81, 90, 95, 100)
-for _each in behaviours():
-    if _each.number not in _CHOSEN:
-        setattr(TestTenants, _each.test, None)
+class TestTenants(_Tenants):
+    """What differs by that: making and removing the container, and what proves that an image is not there."""
+
+    numbers = (4, 5, 11, 13, 15, 16, 17, 32, 36, 51, 54, 55, 56, 64, 69, 80, 100)
+
+
+@pytest.mark.long
+class TestTenantsLong(_Tenants):
+    """What uses most of the driver."""
+
+    numbers = (25, 26, 40, 63, 65, 81, 90, 95)
+
+
+for _class in (TestTenants, TestTenantsLong):
+    for _each in behaviours():
+        if _each.number not in _class.numbers:
+            setattr(_class, _each.test, None)
