@@ -52,6 +52,8 @@ volume_driver = cinder.volume.drivers.lvm.LVMVolumeDriver
 volume_backend_name = {name}
 volume_group = {name}
 lvm_type = default
+# A backend does not take this from above; zeroes over what is deleted would fill the disk in memory.
+volume_clear = none
 volumes_dir = {folder}/lib/volumes
 target_helper = lioadm
 target_protocol = iscsi
