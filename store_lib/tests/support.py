@@ -8,6 +8,8 @@ import json
 import os
 import random
 import stat
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -105,6 +107,13 @@ def lateness():
     finally:
         ended.set()
         ticking.join()
+
+
+def time_of_a_start():
+    """Return how long a process takes to start that is as large as a helper, in seconds."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-I", "-S", "-c", "import pickle, socket, typing"], check=True, timeout=120)
+    return time.monotonic() - began
 
 
 def without_unnamed_files(monkeypatch):

@@ -139,16 +139,16 @@ def at_once(number, call):
         took.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=one, args=(each,)) for each in range(number)]
-    with support.lateness() as late:
+    with support.lateness() as woken:
         for thread in threads:
             thread.start()
+        start = support.time_of_a_start()  # who gets a new helper waits for it before the file system is asked
         for thread in threads:
             thread.join(60)
-    print(
-        f"{len(failures)} of {len(took)} failed, the last after {max(took):.2f} s; the machine: {sum(late):.2f} s late"
-    )
+    late = sum(woken) + start
+    print(f"{len(failures)} of {number} failed, the last after {max(took):.2f} s; the machine was {late:.2f} s late")
     assert len(took) == len(failures) == number
-    return took, sum(late)
+    return took, late
 
 
 @pytest.mark.parametrize("operation", ["stat", "open"])

@@ -229,12 +229,13 @@ def test_a_hundred_calls_to_a_hung_server_all_end_and_leave_nothing(make_share, 
     with support.lateness() as late:
         for caller in callers:
             caller.start()
+        start = support.time_of_a_start()  # two of the callers wait for a helper to start, before they ask the server
         for caller in callers:
             caller.join(120)
-    allowed = TIMEOUT + 1 + sum(late)
+    allowed = TIMEOUT + 1 + start + sum(late)
     print(
         f"{len(ended)} of {len(took)} calls failed, the longest after {max(took):.2f} s of {allowed:.2f} allowed (the "
-        f"machine was {sum(late):.2f} s late)"
+        f"machine was {sum(late):.2f} s late, starting a process took {start:.2f} s)"
     )
     assert (len(took), len(ended)) == (100, 100)
     assert max(took) < allowed
