@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from store_lib.drivers import _posix, _posix_copy
+from store_lib.drivers._helper import together
 from store_lib.drivers._helper_memory import SharedBuffers
 from store_lib.drivers._helper_pool import Helpers
 from store_lib.interface import HEAP, BufferSource, PerProcessValue, Runtime
@@ -84,6 +85,7 @@ class Access:
         self.buffers: BufferSource = HEAP
         #: Whether helpers run the operations: this process then holds nothing open.
         self.helpers = bool(timeout)
+        self._timeout = timeout
         if timeout:
             self.buffers = SharedBuffers()
             self._way = runtime.per_process(lambda: Helpers(limit, timeout, threshold), Helpers.close, Helpers.forget)
@@ -97,6 +99,10 @@ class Access:
         """
         operations: Operations = self._way.get().choose()
         return operations
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have the calls of this thread inside take no longer than one call may, where helpers run them."""
+        return together(self._timeout) if self._timeout else nullcontext()
 
     def close(self) -> None:
         """Let go of everything; the next `choose` begins anew."""

@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from store_lib.drivers import _posix, _posix_copy
 from store_lib.drivers._helper_memory import SharedMap, address_of
 from store_lib.drivers._posix import Span
 
-__all__ = ["Helper", "others_hang"]
+__all__ = ["Helper", "others_hang", "renew", "soonest", "together"]
 
 _MAIN = str(Path(__file__).with_name("_helper_main.py"))
 #: Length of the pickled request, number of a block whose descriptor comes along (0: none).
@@ -43,6 +43,46 @@ _ANSWER = struct.Struct("!I")
 _READ = 1024 * 1024
 #: Seconds for the process to start, which the first opening of a directory may take beyond the time of one call.
 _START = 0.5
+
+
+class _Bound(threading.local):
+    """Until when this thread's calls have to end, where that was said for several of them."""
+
+    until: float | None = None
+    seconds = 0.0
+
+
+_BOUND = _Bound()
+
+
+@contextlib.contextmanager
+def together(timeout: float) -> Iterator[None]:
+    """Have this thread's calls inside, all together and with waiting for a helper, take no longer than one may.
+
+    Else each step of an operation would have the time of one call.  An outer `together` stays in force.
+
+    :param timeout: seconds for one call.
+    """
+    if _BOUND.until is not None:
+        yield
+        return
+    _BOUND.seconds = timeout + _START
+    _BOUND.until = time.monotonic() + _BOUND.seconds
+    try:
+        yield
+    finally:
+        _BOUND.until = None
+
+
+def renew() -> None:
+    """Count the time of `together` anew, after something that took its own time."""
+    if _BOUND.until is not None:
+        _BOUND.until = time.monotonic() + _BOUND.seconds
+
+
+def soonest(deadline: float) -> float:
+    """Return `deadline`, or until when this thread's calls have to end if that is sooner; by time.monotonic()."""
+    return deadline if _BOUND.until is None else min(deadline, _BOUND.until)
 
 
 class Helper:
@@ -259,8 +299,9 @@ class _Opening:
         self._inside: tuple[int, float] | None = None
 
     def __enter__(self) -> None:
-        deadline = max(time.monotonic(), self._started) + self._timeout
-        if not self._lock.acquire(timeout=self._timeout):
+        now = time.monotonic()
+        deadline = soonest(max(now, self._started) + self._timeout)
+        if not self._lock.acquire(timeout=max(0.0, soonest(now + self._timeout) - now)):
             raise others_hang(self._timeout)
         self._inside = threading.get_ident(), deadline
 
@@ -274,7 +315,7 @@ class _Opening:
         inside = self._inside
         if inside is not None and inside[0] == threading.get_ident():
             return inside[1]
-        return time.monotonic() + self._timeout
+        return soonest(time.monotonic() + self._timeout)
 
 
 def others_hang(timeout: float) -> errors.OperationTimeout:

@@ -14,7 +14,7 @@ import threading
 import time
 
 from store_lib import errors
-from store_lib.drivers._helper import Helper, others_hang
+from store_lib.drivers._helper import Helper, others_hang, soonest
 
 __all__ = ["Helpers"]
 
@@ -58,7 +58,7 @@ class Helpers:
 
         :raises StoreUnavailable: the file system hangs, or the store was closed meanwhile.
         """
-        deadline = time.monotonic() + self._timeout
+        deadline = soonest(time.monotonic() + self._timeout)
         with self._lock:
             waited = False
             self._waiting += 1  # before looking, so that no change after the look is missed

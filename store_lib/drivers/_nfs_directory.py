@@ -21,6 +21,7 @@ from store_lib.drivers import _nfs_rpc
 from store_lib.drivers._access import Operations
 from store_lib.drivers._directory import Directory, Held
 from store_lib.drivers._file_opts import DirectorySetting
+from store_lib.drivers._helper import renew
 from store_lib.drivers._mounts import Mount, mount_of, mounts
 from store_lib.drivers._nfs_mounter import Mounter
 from store_lib.drivers._nfs_opts import Share
@@ -75,6 +76,7 @@ class NfsDirectory(Directory):
         with self._guard:
             if self._mounted().id == mount.id:  # nobody else has mounted it again meanwhile
                 self._mounter.mount(stale=True)
+        renew()
         io.kept.pop(self, None)
         return super().use(io)
 
@@ -83,6 +85,7 @@ class NfsDirectory(Directory):
         found = self._found()
         if found is None and self._mounter is not None:
             self._mounter.mount()
+            renew()  # it has a time of its own
             found = self._found()
         if found is None:
             raise errors.StoreUnavailable(self._missing(), transient=False)

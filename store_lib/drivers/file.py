@@ -169,18 +169,20 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
 
     def stat(self, address: FileAddress, ctx: Context) -> ObjectInfo:
         """Return size and time of the file."""
-        held = self._held(address)
-        with self._missing(address, held):
-            found = held.io.stat_name(held.fd, address.name)
+        with self._access.together():
+            held = self._held(address)
+            with self._missing(address, held):
+                found = held.io.stat_name(held.fd, address.name)
         if not found.regular:
             raise errors.BadLocation("there is no image that way: not a regular file")
         return info_of(found)
 
     def open(self, address: FileAddress, offset: int, length: int | None, ctx: Context) -> Download:
         """Open the file."""
-        held = self._held(address)
-        with self._missing(address, held):
-            return FileDownload(held.io, held.io.open_file(held.fd, address.name))
+        with self._access.together():
+            held = self._held(address)
+            with self._missing(address, held):
+                return FileDownload(held.io, held.io.open_file(held.fd, address.name))
 
     def list(self, ctx: Context) -> Iterator[Listed[FileAddress]]:
         """Yield the files that lie directly in the directories and are not hidden."""
@@ -195,12 +197,13 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
 
     def upload(self, image_id: str, size: int | None, ctx: Context) -> Upload[FileAddress]:
         """Choose the directory; see that the name is free and the size fits."""
-        io = self.operations()
-        ready = self.ready_targets(io)
-        for directory, held in ready:
-            if held.has(image_id):
-                raise errors.Duplicate(f"image {image_id} is there already, in {directory.path}")
-        directory, held = self.best(io, ready, size or 1)
+        with self._access.together():
+            io = self.operations()
+            ready = self.ready_targets(io)
+            for directory, held in ready:
+                if held.has(image_id):
+                    raise errors.Duplicate(f"image {image_id} is there already, in {directory.path}")
+            directory, held = self.best(io, ready, size or 1)
         room = size or 0 if directory.remote and not self.thin else 0
         return FileUpload(self, directory, held, FileAddress(directory.path, image_id), ctx.owner, room)
 
@@ -235,11 +238,12 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
 
     def delete(self, address: FileAddress, ctx: Context) -> Deletion:
         """Remove the file; who has it open reads on."""
-        held = self._held(address)
-        with self._missing(address, held):
-            if not held.io.stat_name(held.fd, address.name).regular:
-                raise errors.BadLocation("there is no image that way: not a regular file")
-            held.io.unlink(held.fd, address.name)
+        with self._access.together():
+            held = self._held(address)
+            with self._missing(address, held):
+                if not held.io.stat_name(held.fd, address.name).regular:
+                    raise errors.BadLocation("there is no image that way: not a regular file")
+                held.io.unlink(held.fd, address.name)
         return Deletion.DELETED
 
     def move(self, address: FileAddress, target: Driver[Any], image_id: str, ctx: Context) -> Committed[FileAddress]:

@@ -10,7 +10,7 @@ import pytest
 
 from store_lib import errors
 from store_lib.drivers import _helper_pool
-from store_lib.drivers._helper import Helper
+from store_lib.drivers._helper import Helper, renew, soonest, together
 from store_lib.tests import support
 
 #: Seconds for one call where it is to end, and where it is not to be overdue within the test.
@@ -179,3 +179,33 @@ def test_opening_has_the_time_of_one_call_and_at_first_that_of_the_start(started
     entered = time.monotonic()
     with opening:
         assert entered + LATE <= opening.deadline() <= time.monotonic() + LATE
+
+
+def test_the_calls_of_an_operation_have_the_time_of_one(make_pool, place):
+    """What earlier calls took is gone for the later ones."""
+    place.wake()
+    pool = make_pool(LATE)
+    helper = pool.choose()
+    place.open(helper)
+    place.hang()
+    directory = helper.kept["place"]
+    with together(SOON), together(LATE):  # the outer one counts
+        time.sleep(SOON)
+        began = time.monotonic()
+        with support.lateness() as late, pytest.raises(errors.OperationTimeout):
+            helper.publish_alone([directory], directory, directory, "nothing", "name")
+        assert time.monotonic() - began < SOON - 0.5 + sum(late)
+
+
+def test_what_takes_its_own_time_is_not_counted():
+    """Outside nothing is bounded; a bound begins anew where that is said."""
+    renew()
+    now = time.monotonic()
+    assert soonest(now + LATE) == now + LATE
+    with together(SOON):
+        assert now + SOON <= (first := soonest(now + LATE)) < now + LATE
+        time.sleep(0.05)
+        renew()
+        assert first < soonest(now + LATE) < now + LATE
+        assert soonest(now) == now
+    assert soonest(now + LATE) == now + LATE
