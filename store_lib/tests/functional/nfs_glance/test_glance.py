@@ -4,7 +4,10 @@ import pytest
 
 from store_lib.tests import support
 from store_lib.tests.functional.glance.client import Client
-from store_lib.tests.functional.nfs.conftest import mount, mounted, unmount
+from store_lib.tests.functional.nfs.conftest import LIMIT, mount, mounted, unmount
+
+#: Glance takes one to two minutes to start in the guest.
+pytestmark = pytest.mark.timeout(2 * LIMIT)
 
 
 @pytest.fixture
