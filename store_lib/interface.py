@@ -243,6 +243,15 @@ class Upload(abc.ABC, Generic[A]):
         """
         raise errors.CannotMigrate("this store copies nothing inside its backend")
 
+    def copy_whole(self, source: Driver[Any], address: Address) -> None:
+        """Make what `commit` then makes visible from another place, whole, inside the backend.
+
+        Called instead of `start` and `copy_part` where ``limits.copy_whole``; repeatable.  `commit` gets no parts.
+
+        :raises CannotMigrate: the backend cannot, and nothing of it is left.  The engine then goes on with `start`.
+        """
+        raise errors.CannotMigrate("this store copies nothing inside its backend")
+
     def write_whole(self, part: Part) -> Committed[A]:
         """Store an image of at most ``limits.whole_max`` bytes in one step, exclusively and visible at once.
 

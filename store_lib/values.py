@@ -261,6 +261,7 @@ class Limits:
     :param copy_min: smallest range of `Upload.copy_part` but for the last.
     :param copy_max: largest range of `Upload.copy_part`, one that is copied well within the operation time-out; 0 where
         there is no such way.
+    :param copy_whole: images are copied inside the backend by `Upload.copy_whole`, not by ranges.
     """
 
     part_size: int = 4 * MIB
@@ -280,6 +281,7 @@ class Limits:
     reserve_timeout: float | None = None
     copy_min: int = 1
     copy_max: int = 0
+    copy_whole: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

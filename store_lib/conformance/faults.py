@@ -192,6 +192,9 @@ class ScriptedUpload(Upload[Any]):
 
         return self._script.run("copy_part", act, index=index, offset=offset, length=length)
 
+    def copy_whole(self, source: Driver[Any], address: Address) -> None:
+        self._script.run("copy_whole", lambda: self._inner.copy_whole(source, address))
+
     def write_whole(self, part: Part) -> Committed[Any]:
         return self._script.run("write_whole", lambda: self._inner.write_whole(part), length=part.length)
 

@@ -178,8 +178,9 @@ def create_unnamed(directory: int, mode: int) -> int | None:
     try:
         return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=directory)
     except OSError as error:
-        # EISDIR and ENOENT: kernels and file systems that do not know the flag.
-        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
+        # EISDIR and ENOENT: kernels and file systems that do not know the flag.  EPERM: also of a directory that was
+        # removed; a file with a name tells which it is.
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.EPERM):
             return None
         raise
 

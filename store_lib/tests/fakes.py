@@ -266,6 +266,21 @@ class FakeUpload(Upload[Any]):
             with self._lock:
                 self._writing -= 1
 
+    def copy_whole(self, source, address):
+        self._expect(self.state == "new", f"copy_whole when {self.state}")
+        self._expect(self.limits.copy_whole, "copy_whole where it is not offered")
+
+        def act():
+            if not isinstance(source, FakeDriver):
+                raise errors.CannotMigrate("this is another kind of storage")
+            self.state = "started"
+            self._inner.start()
+            found = MemoryDriver.open(source, address, 0, None, None)  # type: ignore[arg-type]
+            data = memoryview(b"".join(found.read(0, found.info.size)))
+            self._inner.write_part(Part(0, 0, data, True))
+
+        return self._script.run("copy_whole", act)
+
     def write_whole(self, part):
         self._expect(self.state == "new", f"write_whole when {self.state}")
         self._expect(part.length <= self.limits.whole_max and part.last, f"write_whole of {part.length}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from store_lib import errors
-from store_lib.interface import Download, Driver, Limits
+from store_lib.interface import MIB, Download, Driver, Extent, Limits
 from store_lib.runtime import GRACE, StoreRuntime, Task
 from store_lib.transfer.plan import Plan, plan
 from store_lib.transfer.retry import Retry
@@ -22,6 +22,7 @@ __all__ = ["Body", "ahead", "ahead_memory", "helps", "stream"]
 LOG = logging.getLogger(__name__)
 
 _POLL = 0.1
+_ZEROES = bytes(MIB)
 #: Seconds that a range waits for a thread before the reader's own fetches it, where no time-out holds.
 _PATIENCE = 0.02
 #: Share of the store's memory that one reader takes at most: what it fetches, its user holds once more for a moment.
@@ -131,6 +132,8 @@ def helps(body: Body, left: int) -> bool:
 def ahead(body: Body, at: int, end: int, lent: int | None) -> Iterator[bytes]:
     """Yield the bytes from `at` to `end`, several ranges being fetched at once where there is memory for that.
 
+    Large holes are not asked for, and take nothing of that memory.
+
     :param lent: bytes of memory that the caller was granted for it, in which to stay; None to ask for some here.
     """
     made = _plan(body.runtime, body.download.limits, end - at)
@@ -139,17 +142,54 @@ def ahead(body: Body, at: int, end: int, lent: int | None) -> Iterator[bytes]:
         if not count:
             yield from stream(body, at, end)
             return
-        waiting: collections.deque[_Range] = collections.deque()
+        waiting: collections.deque[_Range | _Hole] = collections.deque()
+        fetched = 0
         try:
-            for offset in range(at, end, made.part_size):
-                waiting.append(_Range(body, offset, min(offset + made.part_size, end)))
-                if len(waiting) >= count:
-                    yield from waiting.popleft().chunks()
+            for start, stop, hole in _cut(body, at, end, made.part_size):
+                waiting.append(_Hole(stop - start) if hole else _Range(body, start, stop))
+                fetched += not hole
+                while fetched >= count:
+                    first = waiting.popleft()
+                    fetched -= isinstance(first, _Range)
+                    yield from first.chunks()
             while waiting:
                 yield from waiting.popleft().chunks()
         finally:
             for each in waiting:
                 each.give_up()
+
+
+def _cut(body: Body, at: int, end: int, size: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield start, end and whether it is a hole: holes of at least `size` bytes, and pieces of what is between."""
+
+    def holes() -> list[Extent]:
+        with body.seam:
+            found = body.download.extents(at, end - at)
+        return [each for each in body.seam.iterate(found or ()) if each.hole and each.length >= size]
+
+    for hole in [*body.retry.call(holes), Extent(end, 0, True)]:
+        for start in range(at, hole.offset, size):
+            yield start, min(start + size, hole.offset), False
+        at = hole.offset + hole.length
+        if hole.length:
+            yield hole.offset, at, True
+
+
+class _Hole:
+    """A range of zeroes."""
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield them."""
+        while self._left:
+            chunk = _ZEROES[: self._left]
+            self._left -= len(chunk)
+            yield chunk
+
+    def give_up(self) -> None:
+        """Nothing was begun."""
 
 
 class _Range:

@@ -95,9 +95,13 @@ class _Copier(Sender):
     def _send(self, upload: Upload[Any]) -> Added:
         limits = upload.limits
         in_one_request = self._inline and self._total <= limits.whole_max
-        if self._origin.inside and limits.copy_max and self._total and not in_one_request:
+        by_ranges = limits.copy_max and not in_one_request
+        if self._origin.inside and self._total and (limits.copy_whole or by_ranges):
             try:
-                self._copy_inside(upload)
+                if limits.copy_whole:
+                    self._copy_whole(upload)
+                else:
+                    self._copy_inside(upload)
             except errors.CannotMigrate as error:
                 LOG.info("image %s is copied by its bytes: %s", self._image_id, error.message)
                 self._tokens.clear()
@@ -117,6 +121,14 @@ class _Copier(Sender):
             reader.close()
             raise errors.SizeMismatch(f"the source has {reader.length} bytes now, and had {self._total} before")
         return reader
+
+    def _copy_whole(self, upload: Upload[Any]) -> None:
+        """Fill `upload` by one request.
+
+        :raises CannotMigrate: the backend declines.
+        """
+        self._begin(lambda: upload.copy_whole(self._origin.driver, self._origin.address), self._call)
+        self._done = self._total
 
     def _copy_inside(self, upload: Upload[Any]) -> None:
         """Fill `upload` by ranges that the backend copies.

@@ -176,12 +176,16 @@ class Sender(Transfer):
         """Fill and digest as many parts as may still go in one request, beginning with one that is filled."""
         window = [(slot, piece)]
         self._digest(slot, piece)
-        while len(window) < made.window and not piece.ended:
-            slot = self._buffers.slot(made, len(window))
-            piece = filler.fill(slot.block)
-            self._digest(slot, piece)
-            window.append((slot, piece))
+        while len(window) < made.window and not window[-1][1].ended:
+            window.append(self._next(filler, made, len(window)))
         return window
+
+    def _next(self, filler: Filler, made: Plan, index: int) -> tuple[Slot, Filled]:
+        """Fill and digest part `index`."""
+        slot = self._buffers.slot(made, index)
+        piece = filler.fill(slot.block[: made.part_at(index)])
+        self._digest(slot, piece)
+        return slot, piece
 
     def _whole(self, upload: Upload[Any], size: int) -> Committed[Any]:
         """Send an image of several buffers, which lie side by side, in one request."""
@@ -195,7 +199,8 @@ class Sender(Transfer):
 
     def _parts(self, upload: Upload[Any], filler: Filler, made: Plan, window: Window) -> Committed[Any]:
         """Send the image in parts."""
-        self._start(upload)
+        if not self._started:
+            self._begin_beside(upload, filler, made, window)
         line = Line(lambda job: self._work(upload, *job), self._runtime.pool, self._flow, made.parallel)
         index = offset = 0
         for slot, piece in self._pieces(filler, made, window):  # enumerate() would hold on to the last ones
@@ -208,14 +213,32 @@ class Sender(Transfer):
         self._ready()
         return self._commit_parts(upload, offset)
 
+    def _begin_beside(self, upload: Upload[Any], filler: Filler, made: Plan, window: Window) -> None:
+        """Have the backend begin, and fill and digest meanwhile as many parts as there are buffers."""
+        pool = self._runtime.pool
+        if not pool.limit:
+            self._start(upload)
+            return
+
+        def noted(first: Callable[[], None]) -> None:
+            with self._flow.request():
+                first()
+
+        self._flow.submit(pool, lambda: self._begin(upload.start, noted))
+        size = len(window[0][0].block)
+        while not (self._started or window[-1][1].ended):
+            index = len(window)
+            if made.part_at(index) != size or index >= made.buffers_at(index):
+                break
+            window.append(self._next(filler, made, index))
+        self._flow.wait(lambda: self._started)
+
     def _pieces(self, filler: Filler, made: Plan, window: Window) -> Iterator[tuple[Slot, Filled]]:
         ended, index = window[-1][1].ended, len(window)
         while window:
             yield window.pop(0)
         while not ended:
-            slot = self._buffers.slot(made, index)
-            piece = filler.fill(slot.block[: made.part_at(index)])
-            self._digest(slot, piece)
+            slot, piece = self._next(filler, made, index)
             ended, index = piece.ended, index + 1
             yield slot, piece
             del slot, piece

@@ -51,14 +51,14 @@ def copied_to_elsewhere(place: Place) -> None:
 
 @behaviour(132, DELETE | Feature.COPY)
 def copied_inside(place: Place) -> None:
-    """The backend itself copies an image, range by range; the copy stays when the source is deleted."""
+    """The backend itself copies an image, by ranges or whole; the copy stays when the source is deleted."""
     stores, script = place.scripted_stores(parallel=4)
     store = stores[place.store_id]
     data, image_id = payload(place.several * place.part + 13_200), place.new_id()
     record = place.add(data, store)
     copied = stores.copy(record.location, place.store_id, image_id=image_id)
     place.remember(store, copied.location)
-    assert script.of("copy_part"), "the bytes were moved"
+    assert script.of("copy_part") or script.of("copy_whole"), "the bytes were moved"
     store.delete(record.location)
     assert content(store, copied.location) == data
 
@@ -71,6 +71,7 @@ def declined_in_the_middle(place: Place) -> None:
     data, image_id = payload(place.several * place.part + 13_300), place.new_id()
     record = place.add(data, store)
     script.fail("copy_part", lambda: errors.CannotMigrate("not now"), 2)
+    script.fail("copy_whole", lambda: errors.CannotMigrate("not now"), 1)
     copied = stores.copy(record.location, place.store_id, image_id=image_id)
     place.remember(store, copied.location)
     assert content(store, copied.location) == data
@@ -108,7 +109,7 @@ def destination_fails(place: Place) -> None:
     stores, script = place.scripted_stores()
     data, image_id = payload(place.several * place.part + 13_600), place.new_id()
     record = place.add(data, stores[ELSEWHERE], image_id)
-    for verb in ("write_part", "copy_part"):
+    for verb in ("write_part", "copy_part", "copy_whole"):
         script.fail(verb, lambda: errors.StoreFull("no room"))
     with pytest.raises(errors.StoreFull):
         # "read" rules out a move, which makes no upload

@@ -3,11 +3,12 @@
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 
 from store_lib import Status, errors
-from store_lib.drivers import _posix
+from store_lib.drivers import _file_transfer, _posix
 from store_lib.tests import support
 
 MIB = support.MIB
@@ -160,24 +161,36 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("when", ["first part", "last byte", "publish"])
+@pytest.mark.parametrize("when", ["start", "first part", "last byte", "publish"])
 def test_in_the_middle_of_an_add(store, images, tmp_path, monkeypatch, temporary, change, when):
     """The directory changes while an image is written, and just before its name is given: no image lands anywhere."""
     aside = tmp_path / "aside"
     old = store.add("old", b"old")
     done: list[bool] = []
+    begun = threading.Event()
+    start = _file_transfer.FileUpload.start
 
     def alter():
         if not done:
             done.append(True)
             _change(change, images, aside)
 
+    def begin(upload):
+        if when == "start":
+            alter()
+        start(upload)
+        begun.set()
+
+    monkeypatch.setattr(_file_transfer.FileUpload, "start", begin)
+
     def source():
         for index, piece in enumerate(support.pieces(DATA, PART)):
             if index == 5 and when == "first part":
+                assert begun.wait(30)
                 alter()
             yield piece
         if when == "last byte":
+            assert begun.wait(30)
             alter()
 
     if when == "publish":

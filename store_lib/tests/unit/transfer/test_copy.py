@@ -16,6 +16,8 @@ from store_lib.transfer.copy import cut
 COPYING = dataclasses.replace(fakes.OBJECTS, copy_max=2000, part_size=1000)
 #: Parts by their offset, copied in ranges.
 BLOCKS = dataclasses.replace(fakes.BLOCKS, copy_max=2000)
+#: Copied whole.
+WHOLE = dataclasses.replace(fakes.BLOCKS, copy_whole=True)
 
 DATA = payload(7777)
 
@@ -227,6 +229,47 @@ def test_room_is_made_once_when_the_backend_declines(pair):
     record = it.stores.copy(it.image(), "b")
     assert content(it.b, record.location) == DATA
     assert it.two.count("reserve") == 1
+
+
+def test_a_backend_that_copies_images_whole(pair):
+    it = pair(WHOLE, text="[b]\ndisabled_features = move\n")
+    location = it.image()
+    record = it.stores.migrate(location, "b", delete_source=True)
+    assert content(it.b, record.location) == DATA
+    assert (record.size, record.digests) == (len(DATA), {})
+    assert it.two.count("copy_whole") == 1
+    assert it.two.count("start") == it.two.count("copy_part") == it.two.count("write_part") == it.one.count("read") == 0
+    assert it.gone()
+
+
+def test_a_backend_that_does_not_copy_this_image_whole(pair):
+    it = pair(WHOLE)
+    it.two.fail("copy_whole", errors.CannotMigrate("not this one"))
+    record = it.stores.copy(it.image(), "b")
+    assert content(it.b, record.location) == DATA
+    assert record.digests == {name: hashlib.new(name, DATA).hexdigest() for name in ("md5", "sha512")}
+    assert it.two.count("start") == 1
+
+
+def test_a_whole_copy_is_tried_again_unless_it_may_have_happened(pair):
+    it = pair(WHOLE)
+    location = it.image()
+    it.two.fail("copy_whole", errors.StoreUnavailable("down", outcome=errors.Outcome.NOT_DONE), 1)
+    it.stores.copy(location, "b")
+    assert it.two.count("copy_whole") == 2
+    it.two.fail("copy_whole", errors.StoreUnavailable("lost", outcome=errors.Outcome.UNKNOWN), 3)
+    with pytest.raises(errors.StoreUnavailable):
+        it.stores.copy(location, "b", image_id="other")
+    assert it.two.count("copy_whole") == 3
+    assert [each.id for each in it.b.list()] == ["img"]
+    assert content(it.a, location) == DATA
+
+
+def test_an_empty_image_is_not_copied_whole(pair):
+    it = pair(WHOLE)
+    record = it.stores.copy(it.image(b""), "b")
+    assert content(it.b, record.location) == b""
+    assert it.two.count("copy_whole") == 0
 
 
 # -- by the bytes -----------------------------------------------------------------------------------------------------
