@@ -84,12 +84,17 @@ class RbdDriver(Driver[RbdAddress]):
 
     @property
     def limits(self) -> Limits:
-        """As many parts at once as keep the wanted requests on their way."""
-        part = 2 * REQUEST
-        parallel = max(1, self.in_flight * REQUEST // (self.settings.base.part_size or part))
+        """As many parts at once as keep the wanted requests on their way; a part is no more than one of them.
+
+        Where a part is two, its buffer waits for the later answer, and fewer are on their way: a tenth slower.
+        """
+        return self._limits(REQUEST)
+
+    def _limits(self, part: int) -> Limits:
+        """Return the limits of a transfer in parts of `part` bytes, unless the operator wants others."""
         return Limits(
             part_size=part,
-            parallel=parallel,
+            parallel=max(1, self.in_flight * REQUEST // (self.settings.base.part_size or part)),
             sparse=64 * KIB,
             thin=self.settings["rbd_thin_provisioning"],
             ranges=True,
@@ -165,7 +170,7 @@ class RbdDriver(Driver[RbdAddress]):
     def open(self, address: RbdAddress, offset: int, length: int | None, ctx: Context) -> Download:
         """Open the image at its snapshot."""
         with self._in(address):
-            return RbdDownload(self.cluster, address, self.limits, max(2, self.in_flight // self.limits.parallel))
+            return self._download(address)
 
     def open_other(self, source: Driver[Any], address: Address) -> RbdDownload:
         """Open an image of another store for copying it into this one.
@@ -178,7 +183,11 @@ class RbdDriver(Driver[RbdAddress]):
             if pool.fsid != other.fsid:
                 raise errors.CannotMigrate("the image lies in another Ceph cluster")
             source._check_cluster(address)
-            return RbdDownload(source.cluster, address, source.limits, max(2, self.in_flight // self.limits.parallel))
+            return source._download(address)
+
+    def _download(self, address: RbdAddress) -> RbdDownload:
+        limits = self._limits(2 * REQUEST)
+        return RbdDownload(self.cluster, address, limits, max(2, self.in_flight // limits.parallel))
 
     def list(self, ctx: Context) -> Iterator[Listed[RbdAddress]]:
         """Yield the images that have the snapshot; the others are not complete."""
