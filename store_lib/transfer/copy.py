@@ -127,7 +127,7 @@ class _Copier(Sender):
 
         :raises CannotMigrate: the backend declines.
         """
-        self._begin(lambda: upload.copy_whole(self._origin.driver, self._origin.address), self._call)
+        self._begin(lambda: upload.copy_whole(self._origin.driver, self._origin.address))
         self._done = self._total
 
     def _copy_inside(self, upload: Upload[Any]) -> None:

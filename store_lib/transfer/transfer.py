@@ -121,15 +121,15 @@ class Transfer(abc.ABC):
     def _start(self, upload: Upload[Any]) -> None:
         """Make the first thing on the backend, unless that was done."""
         if not self._started:
-            self._begin(upload.start, self._call)
+            self._begin(upload.start)
 
-    def _begin(self, first: Callable[[], None], call: Callable[[Callable[[], None]], None]) -> None:
-        """Call what makes the first thing on the backend, by `call`, which bounds its time."""
+    def _begin(self, first: Callable[[], None]) -> None:
+        """Call what makes the first thing on the backend."""
 
         def once() -> None:
             try:
                 with self._seam:
-                    call(first)
+                    self._call(first)
             except errors.StoreLibError as error:
                 if error.outcome is errors.Outcome.UNKNOWN:
                     error.transient = False  # one more would leave two things on the backend

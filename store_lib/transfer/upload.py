@@ -199,8 +199,7 @@ class Sender(Transfer):
 
     def _parts(self, upload: Upload[Any], filler: Filler, made: Plan, window: Window) -> Committed[Any]:
         """Send the image in parts."""
-        if not self._started:
-            self._begin_beside(upload, filler, made, window)
+        self._start(upload)
         line = Line(lambda job: self._work(upload, *job), self._runtime.pool, self._flow, made.parallel)
         index = offset = 0
         for slot, piece in self._pieces(filler, made, window):  # enumerate() would hold on to the last ones
@@ -212,26 +211,6 @@ class Sender(Transfer):
         self._flow.drain()
         self._ready()
         return self._commit_parts(upload, offset)
-
-    def _begin_beside(self, upload: Upload[Any], filler: Filler, made: Plan, window: Window) -> None:
-        """Have the backend begin, and fill and digest meanwhile as many parts as there are buffers."""
-        pool = self._runtime.pool
-        if not pool.limit:
-            self._start(upload)
-            return
-
-        def noted(first: Callable[[], None]) -> None:
-            with self._flow.request():
-                first()
-
-        self._flow.submit(pool, lambda: self._begin(upload.start, noted))
-        size = len(window[0][0].block)
-        while not (self._started or window[-1][1].ended):
-            index = len(window)
-            if made.part_at(index) != size or index >= made.buffers_at(index):
-                break
-            window.append(self._next(filler, made, index))
-        self._flow.wait(lambda: self._started)
 
     def _pieces(self, filler: Filler, made: Plan, window: Window) -> Iterator[tuple[Slot, Filled]]:
         ended, index = window[-1][1].ended, len(window)

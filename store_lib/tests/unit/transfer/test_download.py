@@ -271,6 +271,31 @@ def test_ranges_are_fetched_at_once_and_come_in_order(make_store):
     assert driver.script.count("read") == 21
 
 
+@pytest.mark.parametrize(
+    ("start", "length"),
+    [(0, 30 * PART + 500), (4 * PART + 10, 3 * PART), (4 * PART + 10, 11 * PART), (25 * PART, PART)],
+)
+def test_large_holes_are_not_asked_for(make_store, start, length):
+    driver = fakes.fake(Limits(part_size=PART, parallel=4, sparse=100, thin=True, ranges=True))
+    store = make_store(driver)
+    data = bytearray(payload(30 * PART + 500))
+    small, holes = (
+        (10 * PART, 10 * PART + 300),
+        [(2 * PART + 100, 9 * PART), (12 * PART, 20 * PART), (29 * PART, len(data))],
+    )
+    for begin, end in [small, *holes]:
+        data[begin:end] = bytes(end - begin)
+    location = store.add("image", bytes(data)).location
+    with store.open(location, start, length) as reader:
+        assert reader.read() == data[start : start + length]
+    asked = [
+        (call.detail["offset"], call.detail["offset"] + call.detail["length"]) for call in driver.script.of("read")
+    ]
+    for begin, end in holes:
+        assert not [each for each in asked if max(begin, each[0]) < min(end, each[1])]
+    assert not any(last - first > PART for first, last in asked)
+
+
 def test_no_more_than_a_few_ranges_are_read_ahead(make_store):
     driver = fakes.fake(AHEAD)
     store = make_store(driver)

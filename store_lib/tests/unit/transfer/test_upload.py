@@ -50,53 +50,6 @@ def test_an_image_that_fits_goes_in_one_request(make_store, size, whole, known):
     assert content(store, record.location) == payload(size)
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_buffers_are_filled_while_the_backend_begins(make_store, known):
-    """What was read by then is no more than there are buffers, and none of it is written before."""
-    driver = fakes.fake()
-    store = make_store(driver)
-    filled, written = threading.Event(), []
-    data = payload(20 * PART)
-
-    def source():
-        for index, piece in enumerate(pieces(data, PART)):
-            if index == 3:
-                filled.set()
-            yield piece
-
-    def begin():
-        assert filled.wait(30)
-        written.append(driver.script.count("write_part"))
-
-    driver.script.act("start", begin)
-    record = store.add("image", source(), len(data) if known else None)
-    assert written == [0]
-    assert content(store, record.location) == data
-
-
-def test_a_source_that_fails_while_the_backend_begins(make_store):
-    """What was begun is removed once it is there."""
-    driver = fakes.fake()
-    store = make_store(driver)
-    begins, failed = threading.Event(), threading.Event()
-
-    def source():
-        yield payload(2 * PART)
-        assert begins.wait(30)
-        failed.set()
-        raise Failure("no more")
-
-    def begin():
-        begins.set()
-        assert failed.wait(30)
-
-    driver.script.act("start", begin)
-    with pytest.raises(Failure):
-        store.add("image", source())
-    assert [call.verb for call in driver.script.calls][-3:] == ["upload", "start", "abort"]
-    assert unfinished(store) == ids(store) == []
-
-
 def test_an_image_larger_than_one_request_goes_in_parts_of_equal_size(make_store):
     driver = fakes.fake()
     make_store(driver).add("image", payload(3500))
