@@ -111,8 +111,11 @@ def make_session(
     return session.Session(auth=auth, verify=verify, timeout=timeout)
 
 
-def translate(error: BaseException) -> errors.StoreLibError | None:
-    """Return store_lib's error for one of keystoneauth1's, None when it is none of them."""
+def translate(error: BaseException, authorities: str = "") -> errors.StoreLibError | None:
+    """Return store_lib's error for one of keystoneauth1's, None when it is none of them.
+
+    :param authorities: the option that names the file of the authorities, told where a certificate is not trusted.
+    """
     if not type(error).__module__.startswith("keystoneauth1."):
         return None
     from keystoneauth1 import exceptions
@@ -121,7 +124,8 @@ def translate(error: BaseException) -> errors.StoreLibError | None:
         return errors.OperationTimeout("the identity service did not answer in time", outcome=errors.Outcome.NOT_DONE)
     # The name of the first differs between releases.
     if type(error).__name__ in ("SSLError", "SSLFailure") and is_for_good(error):
-        return errors.StoreUnavailable("the identity service's certificate is not trusted", transient=False)
+        text = "no TLS connection with the identity service: its certificate is not trusted, or it speaks plain HTTP"
+        return errors.StoreUnavailable(f"{text}; see {authorities}" if authorities else text, transient=False)
     if isinstance(error, exceptions.ConnectionError):
         return errors.StoreUnavailable("the identity service cannot be reached")
     if isinstance(error, exceptions.Unauthorized):

@@ -8,20 +8,22 @@ from typing import Any
 from store_lib import errors
 from store_lib.drivers import _keystone
 from store_lib.drivers._rbd_values import ceph_error
+from store_lib.drivers._tls import is_for_good
 from store_lib.errors import Outcome
 
-__all__ = ["of_cinder", "of_request", "translate"]
+__all__ = ["of_cinder", "of_keystone", "of_request", "translate"]
 
 _TOO_OLD = "this Cinder is too old: microversion 3.54 of its API is needed (Cinder of the release Stein or later)"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_AUTHORITIES = "cinder_ca_certificates_file"
 
 
 def translate(error: BaseException) -> errors.StoreLibError | None:
     """Return store_lib's error for one of the libraries under this driver, None when it is none of theirs."""
     module = type(error).__module__.partition(".")[0]
     if module == "keystoneauth1":
-        return _keystone.translate(error)
+        return of_keystone(error)
     if module == "cinderclient":
         return of_cinder(error)
     if module in ("os_brick", "oslo_concurrency", "oslo_privsep"):
@@ -75,6 +77,11 @@ def of_cinder(error: Any) -> errors.StoreLibError:
     return errors.BackendError(told, transient=code == 409)
 
 
+def of_keystone(error: BaseException) -> errors.StoreLibError | None:
+    """Return the error for a login that failed, None when `error` is something else."""
+    return _keystone.translate(error, _AUTHORITIES)
+
+
 def of_request(error: BaseException) -> errors.StoreLibError | None:
     """Return the error for a request to Cinder itself that brought no answer, None when `error` is something else.
 
@@ -90,11 +97,12 @@ def of_request(error: BaseException) -> errors.StoreLibError | None:
     if isinstance(error, exceptions.ConnectTimeout):
         sent = Outcome.NOT_DONE if name == "ConnectTimeout" else Outcome.UNKNOWN
         return errors.OperationTimeout("Cinder did not answer in time", outcome=sent)
-    if type(error).__name__ in ("SSLError", "SSLFailure"):
-        return errors.StoreUnavailable("Cinder's certificate is not trusted", transient=False)
+    if type(error).__name__ in ("SSLError", "SSLFailure") and is_for_good(error):
+        text = "no TLS connection with Cinder: its certificate is not trusted, or it speaks plain HTTP"
+        return errors.StoreUnavailable(f"{text}; see {_AUTHORITIES}", transient=False)
     if isinstance(error, exceptions.ConnectionError):
         cause = below.args[0] if getattr(below, "args", None) else None
         refused = type(getattr(cause, "reason", cause)).__name__ in ("NewConnectionError", "NameResolutionError")
         text = "Cinder cannot be reached" if refused else "the connection to Cinder broke off"
         return errors.StoreUnavailable(text, outcome=Outcome.NOT_DONE if refused else Outcome.UNKNOWN)
-    return _keystone.translate(error)
+    return of_keystone(error)

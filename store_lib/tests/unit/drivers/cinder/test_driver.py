@@ -95,6 +95,22 @@ def test_answers_of_cinder(code, kind, transient, outcome):
     assert "told" in str(found)
 
 
+def test_tls():
+    """A certificate that is not trusted stays so, and the option is told; what broke off may be tried again."""
+    from keystoneauth1 import exceptions
+
+    broken = exceptions.SSLError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol")
+    wrong = exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer certificate")
+    for translate, outcome in ((failures.of_keystone, Outcome.NOT_DONE), (failures.of_request, Outcome.UNKNOWN)):
+        found = translate(broken)
+        assert found is not None
+        assert (type(found), found.transient, found.outcome) == (errors.StoreUnavailable, True, outcome)
+        found = translate(wrong)
+        assert found is not None
+        assert (type(found), found.transient, found.outcome) == (errors.StoreUnavailable, False, Outcome.NOT_DONE)
+        assert "cinder_ca_certificates_file" in str(found)
+
+
 def test_errors_of_devices():
     """The kernel's are named by what an operator can do about them; a bug stays a bug."""
     kinds = {
