@@ -20,7 +20,7 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
 
     :param deadline: of the whole; a volume that is still being deleted then is DEFERRED.
     :raises InUse: Cinder refuses, or gave up: snapshots, clones or attachments need the volume.
-    :raises BackendError: Cinder failed to delete it.
+    :raises BackendError: Cinder failed to delete it, now or before.
     """
     leaving = deadline.within(_LEAVING)
     freed = False  # after a refusal it was seen to be free: it may have become so since
@@ -39,6 +39,8 @@ def remove_volume(api: Api, attacher: Attacher, volume: Volume, deadline: Deadli
                 return Deletion.DELETED
             if now.status == "deleting":
                 return _watch(api, volume, deadline)
+            if now.status == "error_deleting":  # Cinder takes no second order
+                raise api.problem(now) from error
             if not attacher.bury(api, volume.id):
                 passes = now.status in _PASSING or (now.status == "in-use" and not leaving.over)
                 once_more = now.status == "available" and not freed
