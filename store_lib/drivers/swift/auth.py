@@ -87,10 +87,18 @@ class ServiceTokens:
         return True
 
     def endpoint(self, service: str, interface: str, region: str | None) -> str:
-        """Return the URL that the catalog has for the project of these credentials."""
+        """Return the URL that the catalog has for the project of these credentials.
+
+        :raises StoreUnavailable: it has none, or the identity service does not answer.
+        """
+        from keystoneauth1 import exceptions
+
         self.token()
+        found = None
         try:
             found = self.session().get_endpoint(service_type=service, interface=interface, region_name=region)
+        except exceptions.EndpointNotFound:
+            pass  # told below, with what was looked for
         except Exception as error:
             translated = _keystone.translate(error)
             if translated is None:

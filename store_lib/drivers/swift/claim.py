@@ -24,6 +24,8 @@ __all__ = ["EXPIRY", "claimed", "expired"]
 #: After that many seconds, by the server's clock, a claim is a dead writer's: no commit takes so long.
 EXPIRY = 120.0
 _NAP = 0.2
+#: Claims on one page of a listing: there is rarely more than one.
+_PAGE = 10
 
 
 @contextlib.contextmanager
@@ -60,7 +62,7 @@ def _be_alone(account: Account, container: str, image_id: str, name: str, runtim
 
 def _live(account: Account, container: str, image_id: str, ctx: Context) -> list[Listing]:
     found: list[Listing] = []
-    for answer, page in account.pages(ctx, container, f"{CLAIMS}{image_id}/"):
+    for answer, page in account.pages(ctx, container, f"{CLAIMS}{image_id}/", limit=_PAGE):
         found += [claim for claim in page if not expired(claim, answer)]
     return found
 

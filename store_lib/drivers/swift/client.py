@@ -24,7 +24,6 @@ _CHUNK = 1 * MIB
 _IDLE = 16
 #: Bytes that a body is sent in; the default of 16 KiB costs a processor more than the transfer itself.
 _BLOCK = 256 * 1024
-_PAGE = 10_000
 
 
 class TokenSource(Protocol):
@@ -305,12 +304,17 @@ class Account:
             yield from page[1]
 
     def pages(
-        self, ctx: Context, container: str, prefix: str = "", *, delimiter: str | None = None
+        self, ctx: Context, container: str, prefix: str = "", *, delimiter: str | None = None, limit: int | None = None
     ) -> Iterator[tuple[Answer, list[Listing]]]:
-        """Yield the pages of `objects`, each with its answer."""
+        """Yield the pages of `objects`, each with its answer.
+
+        :param limit: names on a page, few, so that a page that is not full is known to be the last.  Without it pages
+            are as long as the server makes them, which refuses to make longer ones, and the last is empty.
+        """
         marker = ""
         while True:
-            query: dict[str, Any] = {"format": "json", "limit": _PAGE, "prefix": prefix}
+            query: dict[str, Any] = {"format": "json", "prefix": prefix}
+            query |= {"limit": limit} if limit else {}
             query |= {"delimiter": delimiter} if delimiter else {}
             query |= {"marker": marker} if marker else {}
             answer = self.request(ctx, "GET", container, query=query)
@@ -319,7 +323,7 @@ class Account:
             answer.check()
             found = json.loads(answer.body or b"[]")
             yield answer, [_listed(each) for each in found if "name" in each]
-            if not found:
+            if len(found) < (limit or 1):
                 return
             marker = found[-1].get("name") or found[-1]["subdir"]
 
@@ -327,7 +331,7 @@ class Account:
         """Return the names of the containers that begin with `prefix`."""
         names: list[str] = []
         while True:
-            query = {"format": "json", "prefix": prefix, "limit": _PAGE, "marker": names[-1] if names else ""}
+            query = {"format": "json", "prefix": prefix, "marker": names[-1] if names else ""}
             answer = self.request(ctx, "GET", query=query).check()
             found = [each["name"] for each in json.loads(answer.body or b"[]") if "name" in each]
             if not found:

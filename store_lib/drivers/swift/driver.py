@@ -14,7 +14,7 @@ from typing import Any
 from store_lib import errors
 from store_lib.drivers.swift import failures, leftovers, options
 from store_lib.drivers.swift.client import Account, Answer, server_info
-from store_lib.drivers.swift.download import info_of, open_object
+from store_lib.drivers.swift.download import look, open_object
 from store_lib.drivers.swift.names import Names, SwiftAddress, root_of
 from store_lib.drivers.swift.place import Place, missing
 from store_lib.drivers.swift.references import References, server_of
@@ -135,7 +135,8 @@ class SwiftDriver(Driver[SwiftAddress]):
         return account, answer.check()
 
     def stat(self, address: SwiftAddress, ctx: Context) -> ObjectInfo:
-        return info_of(self._head(address, ctx)[1])
+        account, answer = self._head(address, ctx)
+        return look(account, answer, ctx)[0]
 
     def open(self, address: SwiftAddress, offset: int, length: int | None, ctx: Context) -> Download:
         """Look at the object, and at its manifest if it is one."""
@@ -208,8 +209,8 @@ class SwiftDriver(Driver[SwiftAddress]):
     ) -> None:
         """Set the access lists of the image's container."""
         account, _ = self._head(address, ctx)
-        readers = ["*:*"] if public else [f"{tenant}:*" for tenant in read_tenants]
-        admins = self.settings["swift_store_admin_tenants"]
+        admins = self.settings["swift_store_admin_tenants"]  # they read as well: who may not cannot delete an image
+        readers = ["*:*"] if public else [f"{tenant}:*" for tenant in dict.fromkeys([*read_tenants, *admins])]
         writers = [f"{tenant}:*" for tenant in dict.fromkeys([*write_tenants, *admins])]
         headers = {"X-Container-Read": ",".join(readers), "X-Container-Write": ",".join(writers)}
         account.request(ctx, "POST", address.container, headers=headers).check()
@@ -259,7 +260,7 @@ class SwiftDriver(Driver[SwiftAddress]):
             size = entry.size or None  # a dynamic manifest is listed with no bytes
             if size is None:
                 answer = account.request(ctx, "HEAD", container, entry.name)
-                size = info_of(answer).size if answer.ok else None
+                size = look(account, answer, ctx)[0].size if answer.ok else None
             yield Listed(address, entry.name, size, entry.modified)
 
     def leftovers(self, ctx: Context) -> Iterator[Leftover]:

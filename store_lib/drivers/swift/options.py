@@ -115,7 +115,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.ListOpt(
         "swift_store_admin_tenants",
         default=[],
-        help="With swift_store_multi_tenant: projects that may write every image whose access lists a service sets.",
+        help="With swift_store_multi_tenant: projects that may read and write every image whose access lists a "
+        "service sets.",
     ),
     cfg.BoolOpt(
         "swift_store_use_trusts",

@@ -15,7 +15,7 @@ from typing import Any
 from store_lib import errors
 from store_lib.drivers.swift.claim import claimed
 from store_lib.drivers.swift.client import Account, Answer
-from store_lib.drivers.swift.download import info_of
+from store_lib.drivers.swift.download import info_of, look
 from store_lib.drivers.swift.names import SwiftAddress, owned_prefix, root_of
 from store_lib.drivers.swift.place import Place
 from store_lib.drivers.swift.segments import Segment, is_static, remove, static_segments
@@ -140,7 +140,8 @@ class SwiftUpload(Upload[SwiftAddress]):
                     if not all(each.name for each in self._sources[place]):
                         raise errors.CannotMigrate("some bytes of the image stand in its manifest")
                 else:
-                    self._sources[place] = [Segment(place.container, place.object, 0, 0, info_of(answer).size, "")]
+                    info, found = look(account, answer, self._ctx)
+                    self._sources[place] = found or [Segment(place.container, place.object, 0, 0, info.size, "")]
             return self._sources[place]
 
     def _copy(self, account: Account, segment: Segment, suffix: str) -> Stored:
@@ -171,6 +172,7 @@ class SwiftUpload(Upload[SwiftAddress]):
                 self._place.put(self._ctx, self._place.container, self._address.object, part.reader(), headers=headers)
             )
             if answer.etag != part.digest:
+                self._account.request(self._ctx, "DELETE", self._place.container, self._address.object)
                 raise errors.DigestMismatch("Swift acknowledged the image with another ETag than that of its bytes")
             self._committed = True
             info = dataclasses.replace(info_of(answer), size=part.length, checksum=Checksum("md5", answer.etag.lower()))
@@ -259,7 +261,7 @@ class SwiftUpload(Upload[SwiftAddress]):
         answer = self._head()
         if answer is None or answer.headers.get(UPLOAD.lower()) != self.uuid:
             raise errors.StoreUnavailable("the image was committed and is not to be seen", outcome=Outcome.UNKNOWN)
-        return info_of(answer)
+        return look(self._account, answer, self._ctx)[0]
 
     def outcome(self) -> Commit | None:
         """Look whether the object of that name bears this upload's uuid."""
@@ -267,7 +269,7 @@ class SwiftUpload(Upload[SwiftAddress]):
         if answer is None or answer.headers.get(UPLOAD.lower()) != self.uuid:
             return None
         self._committed = True
-        return Committed(self._address, info_of(answer))
+        return Committed(self._address, look(self._account, answer, self._ctx)[0])
 
     # -- clearing away ------------------------------------------------------------------------------------------------
 

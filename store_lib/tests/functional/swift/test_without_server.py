@@ -1,6 +1,5 @@
 """What the swift store knows without a server: names, locations, accounts, manifests, the meaning of errors."""
 
-import datetime
 import json
 from typing import Any
 
@@ -10,15 +9,19 @@ from keystoneauth1 import exceptions as keystone
 from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
 
 from store_lib import errors
+from store_lib.checking import needs
 from store_lib.drivers import _keystone
 from store_lib.drivers._keystone import Login
-from store_lib.drivers.swift import failures, leftovers, segments
-from store_lib.drivers.swift.client import Answer, Listing
-from store_lib.drivers.swift.names import SwiftAddress, peer_segment, root_of
+from store_lib.drivers.swift import failures
+from store_lib.drivers.swift.client import Answer
+from store_lib.drivers.swift.names import SwiftAddress, root_of
+from store_lib.drivers.swift.place import Place
 from store_lib.drivers.swift.tenancy import Abilities, _of_project
+from store_lib.drivers.swift.upload import SwiftUpload
 from store_lib.errors import Outcome
-from store_lib.interface import MIB, Feature
+from store_lib.interface import MIB, Feature, Part
 
+CHUNK = "swift_store_large_object_chunk_size"
 #: Where it does not matter who.
 NOBODY: Any = None
 
@@ -132,6 +135,25 @@ def test_sizes(make):
     assert (told.limits.whole_max, told.limits.part_size) == (200 * MIB, 50 * MIB)
 
 
+def test_large_segments_travel_in_smaller_numbers(make):
+    """The size of a segment is the operator's; what then gives way to the memory limit is how many travel at once."""
+    usual, large = (needs(make(memory_limit=800 * MIB, **more)) for more in ({}, {CHUNK: 200}))
+    assert (usual.part_size, usual.parallel) == (16 * MIB, 8)
+    assert large.part_size == 200 * MIB
+    assert 1 <= large.parallel <= 4
+    assert large.transfer_memory <= large.memory_limit
+    assert CHUNK in mistakes(make, ACCOUNT, memory_limit=800 * MIB, **{CHUNK: 900})
+
+
+def test_what_services_are_told(make):
+    """Container, sizes and the account by its name, and nothing secret."""
+    told = make(swift_store_large_object_size=200).describe()
+    assert told["container"] == "glance"
+    assert (told["large_object_size"], told["large_object_chunk_size"]) == (200 * MIB, 16 * MIB)
+    assert told["reference"] == "ref1"
+    assert "secret-word" not in json.dumps(told)
+
+
 def test_roots():
     """What accounts of one cluster share."""
     assert root_of("https://Host:8080/v1/AUTH_1") == root_of("https://host:8080/v1/AUTH_2/") == "https://host:8080/v1"
@@ -210,84 +232,41 @@ def test_a_file_that_changes(make, tmp_path, caplog):
         references.get("ref1")
 
 
-# -- what servers tell ------------------------------------------------------------------------------------------------
+# -- what servers tell -------------------------------------------------------------------------------------------------
 
 
-def test_abilities():
-    """A server that says nothing is taken for one of our days; one that knows no static manifests says so."""
-    assert Abilities.of(None) == Abilities(manifest=1000, certain=False)
-    told = {"swift": {"max_file_size": 5000}, "slo": {"max_manifest_segments": 4, "min_segment_size": 7}}
-    told["bulk_delete"] = {"max_deletes_per_request": 10_000}
-    found = Abilities.of(told)
-    assert (found.manifest, found.least, found.largest, found.bulk) == (4, 7, 5000, 100)
-    assert Abilities.of({"swift": {}}).manifest == 0
+class Liar:
+    """An account that acknowledges everything, and with the ETag of other bytes."""
+
+    url = "http://swift/v1/AUTH_1"
+
+    def __init__(self):
+        self.asked = []
+
+    def request(self, ctx, method, container=None, name=None, **more):
+        """Remember it, and acknowledge it."""
+        self.asked.append((method, name))
+        return Answer(201, "Created", {"etag": "0" * 32})
+
+    def pages(self, *arguments, **more):
+        """Return a listing of nothing."""
+        return iter([(Answer(200, "OK", {}), [])])
 
 
-class Manifests:
-    """An account that holds manifests by their names."""
-
-    def __init__(self, **found):
-        self.found = found
-
-    def request(self, ctx, method, container, name, *, query):
-        """Return one of them."""
-        body = json.dumps(self.found[name]).encode() if name in self.found else b""
-        return Answer(200 if name in self.found else 404, "", {}, body)
-
-
-def entry(name, size, **more):
-    return {"name": f"/c/{name}", "bytes": size, "hash": f"etag-{name}", **more}
-
-
-def test_manifests_with_ranges_and_manifests():
-    """Each run of bytes is found in its object, ranges of manifests within manifests included."""
-    account: Any = Manifests(
-        image=[entry("a", 10), entry("inner", 30, sub_slo=True, range="5-24"), entry("b", 8, range="-3")],
-        inner=[entry("x", 10), entry("y", 20, range="0-19")],
-    )
-    found = segments.static_segments(account, "c", "image", NOBODY)
-    runs = [(each.name, each.start, each.offset, each.size) for each in found if not each.manifest]
-    assert runs == [("a", 0, 0, 10), ("x", 5, 10, 5), ("y", 0, 15, 15), ("b", 5, 30, 3)]
-    assert [each.name for each in found if each.manifest] == ["inner"]
-    account.found["inner"].append(entry("unused", 7))
-    every = [each.name for each in segments.all_segments(account, "c", "image", NOBODY)]
-    assert every == ["a", "inner", "x", "y", "unused", "b"]
-
-
-def test_manifests_with_bytes_of_their_own():
-    """They are told as a segment without a name, and there is no object to remove."""
-    account: Any = Manifests(image=[entry("a", 10), {"data": "aGVsbG8="}])
-    runs = [(each.name, each.offset, each.size) for each in segments.static_segments(account, "c", "image", NOBODY)]
-    assert runs == [("a", 0, 10), ("", 10, 5)]
-    assert [each.name for each in segments.all_segments(account, "c", "image", NOBODY)] == ["a"]
-
-
-def test_manifests_that_cannot_be():
-    """One that holds itself ends with an error, and so does one that is no list."""
-    for manifest in ([entry("image", 5, sub_slo=True)], {"a": 1}):
-        account: Any = Manifests(image=manifest)
-        with pytest.raises(errors.BackendError):
-            segments.static_segments(account, "c", "image", NOBODY)
-
-
-def listed(name, size=5):
-    return Listing(name, size, "", datetime.datetime.now(datetime.UTC))
-
-
-def test_segments_of_glance_store_are_no_images():
-    """They are told by a uuid before their number, or by an image without bytes of its own."""
-    one = "3fa2ed8b-4f2f-4c5b-93ec-9c4f8e1d6a10"
-    listing = [
-        listed(one, 0),
-        listed(f"{one}-00001"),
-        listed("a", 0),
-        listed("a-00001"),
-        listed("b"),
-        listed("b-00001"),
-    ]
-    assert [each.name for each in leftovers.images(listing)] == [one, "a", "b", "b-00001"]
-    assert peer_segment(f"{one}-00001", certain=True) == one
-    assert peer_segment("b-00001", certain=True) is None
+def test_bytes_that_changed_on_their_way(make):
+    """What Swift acknowledges is compared: a segment is worth another try; an image fails and does not stay."""
+    store, liar = make(), Liar()
+    account: Any = liar
+    place, address = Place(account, "c", "c", create=True), SwiftAddress("ref1", "c", "image")
+    ctx = store._runtime.context()
+    upload = SwiftUpload(place, address, Abilities(), store.limits, store._driver.runtime, ctx, lambda *found: None)
+    part = Part(0, 0, memoryview(b"data"), True, "1" * 32)
+    with pytest.raises(errors.DigestMismatch) as caught:
+        upload.write_part(part)
+    assert caught.value.transient
+    with pytest.raises(errors.DigestMismatch):
+        upload.write_whole(part)
+    assert [method for method, name in liar.asked if name == "image"] == ["PUT", "DELETE"]
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------
