@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import socketserver
 import subprocess
@@ -32,6 +33,8 @@ class _Asked(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         command, shell, folder, environment = json.loads(self.rfile.readline())
+        if not shell:  # the guest's kernel makes a process for each folder in which a program is tried
+            command[0] = shutil.which(command[0], path=environment.get("PATH")) or command[0]
         pipe = subprocess.PIPE
         try:
             process = subprocess.Popen(
