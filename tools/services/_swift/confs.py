@@ -25,24 +25,39 @@ _SIMPLE = ("catch_errors", "gatekeeper", "healthcheck", "listing_formats", "bulk
 _SIMPLE += ("container-quotas", "account-quotas")
 
 
-def swift_conf() -> str:
-    """Return swift.conf."""
-    return """[swift-hash]
+#: Servers with a swift.conf and rings of their own: their listings have few names on a page.
+SHORT_PAGES = ("few", "pages")
+NAMES_ON_A_PAGE = 10
+
+
+def swift_conf(names: int = 10_000) -> str:
+    """Return swift.conf.
+
+    :param names: most names on a page of a container's listing.
+    """
+    return f"""[swift-hash]
 swift_hash_path_prefix = prefix
 swift_hash_path_suffix = suffix
+[swift-constraints]
+container_listing_limit = {names}
 [storage-policy:0]
 name = gold
 default = yes
 """
 
 
-def _common(folder: pathlib.Path, port: int, workers: int) -> str:
+def place(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Return the folder of the configuration of a server, with its swift.conf and its rings."""
+    return folder / "etc/few" if name in SHORT_PAGES else folder / "etc"
+
+
+def _common(folder: pathlib.Path, name: str, port: int, workers: int) -> str:
     return f"""[DEFAULT]
 bind_ip = 127.0.0.1
 bind_port = {port}
 workers = {workers}
 user = {getpass.getuser()}
-swift_dir = {folder}/etc
+swift_dir = {place(folder, name)}
 devices = {folder}/devices
 mount_check = false
 log_level = INFO
@@ -51,10 +66,11 @@ eventlet_debug = false
 """
 
 
-def storage_conf(kind: str, folder: pathlib.Path, port: int, workers: int) -> str:
-    """Return the configuration of the object, container or account server."""
+def storage_conf(name: str, folder: pathlib.Path, port: int, workers: int) -> str:
+    """Return the configuration of the object, container or account server, or of ``pages``, a container server."""
     reserve = os.environ.get("STORE_LIB_SWIFT_RESERVE", "0")
-    return f"""{_common(folder, port, workers)}
+    kind = "container" if name == "pages" else name
+    return f"""{_common(folder, name, port, workers)}
 fallocate_reserve = {reserve}
 [pipeline:main]
 pipeline = healthcheck {kind}-server
@@ -70,7 +86,7 @@ use = egg:swift#healthcheck
 def proxy_conf(kind: str, folder: pathlib.Path, ports: dict[str, int], workers: int) -> str:
     """Return the configuration of one of PIPELINES.
 
-    :param workers: processes; with any, tokens are trusted as long as by default, since speed is measured then.
+    :param workers: processes.
     """
     account = f"""auth_url = http://127.0.0.1:{ports["keystone"]}/v3
 auth_type = password
@@ -80,7 +96,7 @@ project_name = service
 user_domain_id = default
 project_domain_id = default
 delay_auth_decision = true"""
-    text = f"""{_common(folder, ports[kind], workers)}
+    text = f"""{_common(folder, kind, ports[kind], workers)}
 [pipeline:main]
 pipeline = {PIPELINES[kind]}
 [app:proxy-server]
@@ -101,8 +117,6 @@ www_authenticate_uri = http://127.0.0.1:{ports["keystone"]}/v3
 cache = swift.cache
 include_service_catalog = false
 service_token_roles_required = true
-# Seconds that a token is trusted without asking Keystone again: few, so that a revoked one fails soon.
-token_cache_time = {300 if workers else 3}
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator, member

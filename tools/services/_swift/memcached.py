@@ -59,6 +59,9 @@ class Cache:
             return item.value + b"\r\n"
         if command == b"delete":
             return b"NOT_FOUND\r\n" if self.items.pop(args[0], None) is None else b"DELETED\r\n"
+        if command == b"flush_all":
+            self.items.clear()
+            return b"OK\r\n"
         if command == b"touch":
             return b"NOT_FOUND\r\n" if self.live(args[0]) is None else b"TOUCHED\r\n"
         return b"VERSION 1.0\r\n" if command == b"version" else b"ERROR\r\n"

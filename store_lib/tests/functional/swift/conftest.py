@@ -4,13 +4,15 @@ import os
 import pathlib
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 import uuid
 
 import pytest
 
-from store_lib.tests.functional.swift.support import client, wipe
+from store_lib.drivers import _keystone
+from store_lib.tests.functional.swift.support import client, shared_session, wipe
 
 TOOL = pathlib.Path(__file__).resolve().parents[4] / "tools/services/swift"
 
@@ -28,8 +30,8 @@ class Server:
         assert found.returncode == 0, found.stderr
 
     def start(self, *servers):
-        """Start what does not run and wait until it answers."""
-        self.run("start", *servers)
+        """Start what does not run, without names what most tests need, and wait until it answers."""
+        self.run("start", *(servers or ["proxy"]))
 
     def stop(self, *servers):
         """End servers."""
@@ -41,6 +43,12 @@ class Server:
         if self._disturbed:
             self.start()
             self._disturbed = False
+
+    def forget(self):
+        """Have Swift forget which tokens are good, as it does after some minutes: it asks Keystone again."""
+        with socket.create_connection(("127.0.0.1", int(self.env["MEMCACHED_PORT"])), 60) as memcached:
+            memcached.sendall(b"flush_all\r\n")
+            assert memcached.recv(100) == b"OK\r\n"
 
     @property
     def env(self):
@@ -58,7 +66,7 @@ def pytest_collection_modifyitems(items):
     """Let the first test wait until the servers are up, which takes minutes where they have to be installed."""
     here = pathlib.Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if here in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(600), append=False)
 
 
@@ -79,6 +87,14 @@ def server():
     finally:
         made.run("stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def one_login():
+    """Have all stores of an account log in once; for tests that are not about logging in, which takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_keystone, "make_session", shared_session)
+        yield
 
 
 @pytest.fixture

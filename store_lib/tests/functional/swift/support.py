@@ -1,6 +1,7 @@
 """Stores on the Swift of the tests, and requests beside them."""
 
 import contextlib
+import functools
 import os
 import uuid
 
@@ -10,6 +11,7 @@ from oslo_config import cfg
 from swiftclient.client import ClientException, Connection
 
 from store_lib import Stores
+from store_lib.drivers._keystone import make_session
 
 MIB = 1024 * 1024
 #: By Keystone and user: a token costs a busy machine a second.
@@ -49,6 +51,12 @@ def opened(folder, text, *more):
         yield stores
     finally:
         stores.close()
+
+
+@functools.cache
+def shared_session(login, **how):
+    """Return what `make_session` makes, the same session for the same login."""
+    return make_session(login, **how)
 
 
 def log_in(server, user="glance", url="KEYSTONE_URL", **more):

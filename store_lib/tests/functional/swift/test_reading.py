@@ -1,6 +1,7 @@
 """Reading and deleting what lies on Swift, whoever wrote it and whatever happened to it."""
 
 import io
+import tarfile
 import uuid
 
 import pytest
@@ -9,6 +10,8 @@ from store_lib import errors
 from store_lib.tests.functional.swift.support import MIB, client, image, names, opened, own_account, wipe
 from store_lib.tests.relay import Relay
 from store_lib.tests.support import content
+
+pytestmark = pytest.mark.usefixtures("one_login")
 
 
 @pytest.fixture
@@ -51,6 +54,74 @@ def test_images_of_glance_store(it, server, container):
     connection.put_object(container, f"{first}-copy", b"another image")  # to Swift it would be a segment
     it.delete(location)
     assert sorted(names(connection, container)) == sorted([second, f"{first}-copy"])
+
+
+def test_more_segments_than_a_page_of_a_listing(server, container, tmp_path):
+    """An image of glance_store is whole and has its size, however many segments it has, and goes with all of them.
+
+    Swift tells no size of such an image, and puts no range together that ends behind the page.
+    """
+    server.start("few")
+    proxy = server.env["FEW_URL"]
+    endpoint = f"{proxy}/v1/AUTH_{server.env['USER_GLANCE_PROJECT_ID']}"
+    connection = client(server, proxy=proxy)
+    one, data = str(uuid.uuid4()), image(23_007)
+    by_the_peer(connection, container, one, data, 1000)
+    connection.put_object(container, f"{one}-00025", b"")
+    assert len(connection.get_container(container)[1]) == 10
+    assert connection.head_object(container, one).get("content-length", "0") == "0"
+    group = own_account(server, container=f"{container}-other", swift_store_endpoint=endpoint)
+    options = own_account(server, container=container, swift_store_endpoint=endpoint)
+    with opened(tmp_path, options, f"[other]\n{group}") as stores:
+        it, location = stores["it"], f"swift+config://ref1/{container}/{one}"
+        assert it.stat(location).size == len(data)
+        assert content(it, location) == data
+        with it.open(location, 9_990, 10_020) as reader:
+            assert reader.read() == data[9_990:20_010]
+        assert [(each.id, each.size) for each in it.list()] == [(one, len(data))]
+        assert list(it.leftovers()) == []
+        copied = stores.copy(location, "other")
+        assert copied.size == len(data)
+        with it.open(location) as reader:
+            connection.delete_object(container, f"{one}-00013")
+            with pytest.raises(errors.BackendError, match="lost a part"):
+                reader.read()
+        it.delete(location)
+        assert names(connection, container) == []
+        assert content(stores["other"], copied.location) == data
+    wipe(connection, f"{container}-other")
+
+
+def in_one_request(connection, container, contents):
+    """Store objects, by name and bytes, in a few requests."""
+    pairs = [*contents.items()]
+    for at in range(0, len(pairs), 2000):
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, data in pairs[at : at + 2000]:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+        connection.put_object(container, "", archive.getvalue(), query_string="extract-archive=tar")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_ten_thousand_segments(it, server, container):
+    """More than the most that any cluster lists at once: the size is right, both ends are read, and all of it goes."""
+    connection, one, data = client(server), str(uuid.uuid4()), image(10_005)
+    in_one_request(connection, container, {f"{one}-{index:05d}": data[index : index + 1] for index in range(len(data))})
+    connection.put_object(container, one, b"", headers={"X-Object-Manifest": f"{container}/{one}-"})
+    assert len(names(connection, container)) == 10_006
+    assert connection.head_object(container, one).get("content-length", "0") == "0"
+    location = f"swift+config://ref1/{container}/{one}"
+    assert it.stat(location).size == len(data)
+    for first in (0, 9_990):
+        with it.open(location, first, 15) as reader:
+            assert reader.read() == data[first : first + 15]
+    assert [(each.id, each.size) for each in it.list()] == [(one, len(data))]
+    it.delete(location)
+    assert names(connection, container) == []
 
 
 def test_old_locations_with_credentials(it, server, container):

@@ -1,10 +1,12 @@
 """What is on Swift after an image was added: objects, segments, manifests, and nothing else."""
 
+import concurrent.futures
 import hashlib
 import io
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -12,8 +14,12 @@ import pytest
 import requests
 
 from store_lib import errors
-from store_lib.tests.functional.swift.support import MIB, client, image, names, opened, own_account, wipe
+from store_lib.runtime import new_owner
+from store_lib.tests.functional.swift.support import MIB, client, halves, image, names, opened, own_account, wipe
+from store_lib.tests.relay import Relay
 from store_lib.tests.support import content, until
+
+pytestmark = pytest.mark.usefixtures("one_login")
 
 
 @pytest.fixture
@@ -29,6 +35,38 @@ def it(server, container, tmp_path):
     """Return a store whose images above 1 MiB are in segments of 1 MiB."""
     with opened(tmp_path, own_account(server, container=container)) as stores:
         yield stores["it"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enduring(server, tmp_path_factory):
+    """Begin an image by tokens that live for ten seconds, and return what ends it.
+
+    Most of that time goes by while other tests run.
+    """
+    server.start("short")
+    name, data = f"test-{uuid.uuid4().hex[:8]}", image(4 * MIB)
+    options = {"swift_store_auth_address": f"{server.env['SHORT_URL']}/v3", "swift_store_expire_soon_interval": 1}
+    text = own_account(server, container=name, parallel=2, **options)
+    begun, go_on, folder = threading.Event(), threading.Event(), tmp_path_factory.mktemp("enduring")
+    expired = []
+
+    def between():
+        expired.append(time.monotonic() + 11)
+        begun.set()
+        go_on.wait()
+
+    with opened(folder, text) as stores, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        added = pool.submit(lambda: stores["it"].add("image", halves(data, between), len(data)))
+
+        def end():
+            assert begun.wait(60)
+            until(lambda: time.monotonic() > expired[0], 60)
+            go_on.set()
+            return content(stores["it"], added.result().location) == data
+
+        yield end
+        go_on.set()
+    wipe(client(server), name)
 
 
 def test_every_size_around_the_segment_border(it, server, container):
@@ -137,8 +175,20 @@ def test_writers_of_one_id(it, server, container, size):
     assert len(found) == (1 if size < MIB else 4)
 
 
-def test_a_dead_writers_claim(it, server, container):
-    """The claim of a process of this machine that is gone stops nobody."""
+def test_how_many_requests_a_small_image_takes(server, container, tmp_path):
+    """Five: is the id free, a claim to it, is that the only one, the image, and the end of the claim."""
+    project = server.env["USER_GLANCE_PROJECT_ID"]
+    with Relay(int(server.env["PROXY_PORT"]), http=True) as relay:
+        endpoint = f"http://127.0.0.1:{relay.port}/v1/AUTH_{project}"
+        with opened(tmp_path, own_account(server, container=container, swift_store_endpoint=endpoint)) as stores:
+            stores["it"].add("first", io.BytesIO(b"data"), 4)
+            before = len(relay.seen())
+            stores["it"].add("second", io.BytesIO(b"data"), 4)
+            assert [each.partition(" ")[0] for each in relay.seen()[before:]] == ["HEAD", "PUT", "GET", "PUT", "DELETE"]
+
+
+def test_claims_of_others(it, server, container):
+    """Claims of processes of this machine that are gone stop nobody; among however many of those a live one counts."""
     gone = subprocess.run(
         [sys.executable, "-c", "from store_lib.runtime import new_owner; print(new_owner().encode())"],
         capture_output=True,
@@ -148,7 +198,13 @@ def test_a_dead_writers_claim(it, server, container):
     ).stdout.strip()
     connection = client(server)
     connection.put_container(container)
-    connection.put_object(container, f".claims/mine/{gone}", b"")
+    for number in range(12):  # more than are looked at in one request
+        connection.put_object(container, f".claims/mine/{number:032x}{gone[32:]}", b"")
+    live = f".claims/mine/{'f' * 32}{new_owner().encode()[32:]}"
+    connection.put_object(container, live, b"")
+    with pytest.raises(errors.Duplicate):
+        it.add("mine", io.BytesIO(b"data"), 4)
+    connection.delete_object(container, live)
     assert it.add("mine", io.BytesIO(b"data"), 4).size == 4
 
 
@@ -292,3 +348,8 @@ def test_temporary_urls(server, container, tmp_path):
         assert requests.get(url, timeout=60).content == b"data"
         assert requests.get(url.partition("?")[0], timeout=60).status_code == 401
         assert "the key" not in url
+
+
+def test_tokens_that_live_for_seconds(enduring):
+    """A transfer may outlive any number of tokens."""
+    assert enduring()
