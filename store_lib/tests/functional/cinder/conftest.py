@@ -1,29 +1,28 @@
 """A real Cinder with Keystone and Ceph under these tests, and an administrator's view of it."""
 
 import contextlib
-import functools
-import json
 import os
 import pathlib
-import shlex
 import shutil
-import signal
-import sqlite3
 import subprocess
 import tempfile
 import time
 
-import psutil
 import pytest
+from oslo_config import cfg
 
+from store_lib import Stores
 from store_lib.tests import support
-from store_lib.tests.relay import Relay
+from store_lib.tests.functional.cinder.cloud import PATIENCE, TOOL, Cloud
+from store_lib.tests.support import KIB, MIB, payload
 
-TOP = pathlib.Path(__file__).resolve().parents[4]
-TOOL = TOP / "tools/services/cinder"
 GIB = 1024**3
-#: Seconds that Cinder may take for what takes it a second, on a busy machine.
-PATIENCE = 120
+#: What images hold; their last part is short.
+DATA = payload(3 * MIB + 2400)
+#: Options with which half of DATA is far more than what is read before anything is made.
+SMALL_PARTS = {"part_size": 64 * KIB}
+#: Options of a store that has no credentials of its own.
+NO_LOGIN = dict.fromkeys(f"cinder_store_{name}" for name in ("auth_address", "user_name", "password", "project_name"))
 
 
 def pytest_collection_modifyitems(items):
@@ -47,131 +46,11 @@ def until(ready, seconds=PATIENCE):
     return support.until(seldom, seconds)
 
 
-class Cloud:
-    """The servers of one folder, and what an administrator sees and does."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.start()
-
-    def run(self, action):
-        """Have the tool do something; return what it printed."""
-        done = subprocess.run([TOOL, action, self.folder], capture_output=True, text=True, timeout=900)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def start(self):
-        """Start what does not run and wait until it answers."""
-        self.run("start")
-        lines = (self.folder / "env").read_text().splitlines()
-        self.env = {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
-
-    # -- processes ----------------------------------------------------------------------------------------------------
-
-    @property
-    def pid(self):
-        """The process of Cinder."""
-        return int((self.folder / "run/cinder.pid").read_text().split()[0])
-
-    @contextlib.contextmanager
-    def killed(self):
-        """Have Cinder gone for the time of ``with``."""
-        pid = self.pid
-        os.killpg(pid, signal.SIGKILL)
-        support.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30)
-        try:
-            yield
-        finally:
-            self.start()
-
-    @contextlib.contextmanager
-    def stopped(self):
-        """Have Cinder hang for the time of ``with``."""
-        pid = self.pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-    def change_database(self, statement, *values):
-        """Change what Cinder remembers, where its API has no means or no working one."""
-        with contextlib.closing(sqlite3.connect(self.folder / "lib/cinder.sqlite", timeout=PATIENCE)) as database:
-            with database:
-                database.execute(statement, values)
-
-    @contextlib.contextmanager
-    def relay(self):
-        """Yield a relay in front of Cinder's API, which looks at every request."""
-        with Relay(int(self.env["CINDER_PORT"])) as relay:
-            relay.set(http=True)
-            yield relay
-
-    @contextlib.contextmanager
-    def quick_to_forget(self):
-        """Have Ceph give up who opens a volume in the time of ``with``, and dies, after 8 seconds instead of 30."""
-        import rados
-
-        with rados.Rados(conffile=self.env["CEPH_CONF"], rados_id="admin") as cluster:
-
-            def ask(**command):
-                code, _, problem = cluster.mon_command(json.dumps(command), b"")
-                assert not code, problem
-
-            option = {"who": "osd", "name": "osd_client_watch_timeout"}
-            ask(prefix="config set", value="8", **option)
-            try:
-                yield
-            finally:
-                ask(prefix="config rm", **option)
-
-    # -- stores -------------------------------------------------------------------------------------------------------
-
-    def options(self, kind, user="images"):
-        """Return the options of a store whose volumes are of that type.
-
-        :param kind: name of the volume type.
-        :param user: `images`, `poor` (who has a small quota) or `cinder` (who is an administrator).
-        """
-        return {
-            "cinder_volume_type": kind,
-            "cinder_store_auth_address": self.env["AUTH_URL"],
-            "cinder_store_user_name": user,
-            "cinder_store_password": f"{user}-pw",
-            "cinder_store_project_name": self.env[f"USER_{user.upper()}_PROJECT"],
-            "cinder_os_region_name": self.env["REGION"],
-            "cinder_mount_point_base": self.mounts,
-            "cinder_rbd_keyring": self.env["CEPH_KEYRING"],
-        }
-
-    @property
-    def mounts(self):
-        """The folder below which stores mount shares and keep their locks."""
-        return self.folder / "client"
-
-    # -- what is there ------------------------------------------------------------------------------------------------
-
-    @functools.cached_property
-    def admin(self):
-        """The client of an administrator."""
-        return self.client()
-
-    def client(self, user="admin"):
-        """Return a client of Cinder; of an administrator it shows the volumes of all projects."""
-        from cinderclient import client
-        from keystoneauth1 import session
-        from keystoneauth1.identity import v3
-
-        auth = v3.Password(
-            auth_url=self.env["AUTH_URL"],
-            username=user,
-            password=f"{user}-pw",
-            project_name=self.env.get(f"USER_{user.upper()}_PROJECT", "admin"),
-            user_domain_id="default",
-            project_domain_id="default",
-        )
-        logged_in = session.Session(auth=auth, timeout=PATIENCE)
-        return client.Client("3.59", session=logged_in, connect_retries=3)
+def between(step):
+    """Yield DATA in two halves, with a step between them."""
+    yield DATA[: len(DATA) // 2]
+    step()
+    yield DATA[len(DATA) // 2 :]
 
 
 class View:
@@ -181,6 +60,7 @@ class View:
         self.cloud = cloud
         self.admin = cloud.admin
         self._before = {each.id for each in self._all()}
+        self._used = set()
 
     def _all(self):
         return self.admin.volumes.list(search_opts={"all_tenants": 1})
@@ -189,13 +69,22 @@ class View:
         """Return the volumes that were made since."""
         return [each for each in self._all() if each.id not in self._before]
 
+    def use(self, volume_id):
+        """Have a volume looked at that tests share."""
+        self._before.add(volume_id)
+        self._used.add(volume_id)
+
+    def _touched(self):
+        """Return the volumes that were made since, and the shared ones that the test uses."""
+        return [each for each in self._all() if each.id not in self._before or each.id in self._used]
+
     def statuses(self):
-        """Return the states of those volumes, sorted."""
-        return sorted(each.status for each in self.volumes())
+        """Return the states of the volumes that the test has to do with, sorted."""
+        return sorted(each.status for each in self._touched())
 
     def attachments(self, volumes=None):
         """Return the attachments of those volumes, or of some that are known."""
-        ours = {each.id for each in volumes or self.volumes()}
+        ours = {each.id for each in volumes or self._touched()}
         found = self.admin.attachments.list(search_opts={"all_tenants": 1})
         return [each for each in found if each.volume_id in ours]
 
@@ -218,7 +107,7 @@ class View:
 
     def idle(self):
         """Return whether nothing is attached, mounted, open, or on its way to another state."""
-        volumes = self.volumes()
+        volumes = self._touched()
         if self.mounts() or any(each.status != "available" for each in volumes):
             return False
         return not volumes or not (self.attachments(volumes) or self.watchers(volumes))
@@ -236,10 +125,15 @@ class View:
         until(self.empty)
 
     def wipe(self):
-        """Remove what was made since, whatever state it is in."""
-        volumes = self.volumes()
+        """Remove what was made since, whatever state it is in, and shared images that the test has harmed."""
+        found = self._all()
+        harmed = self._used - {each.id for each in found if each.status == "available"}
+        for kind, location in [*self.cloud.kept.items()]:
+            if volume_of(location) in harmed:
+                del self.cloud.kept[kind]
+        volumes = [each for each in found if each.id not in self._before or each.id in harmed]
         ids = {each.id for each in volumes}
-        for attachment in self.attachments(volumes) if ids else ():
+        for attachment in self.attachments(volumes) if any(each.status != "available" for each in volumes) else ():
             with contextlib.suppress(Exception):
                 self.admin.attachments.delete(attachment.id)
         for snapshot in self.admin.volume_snapshots.list(search_opts={"all_tenants": 1}) if ids else ():
@@ -250,8 +144,14 @@ class View:
             subprocess.run(["umount", "--lazy", place], check=False)
         for volume in volumes:
             with contextlib.suppress(Exception):
-                self.admin.volumes.reset_state(volume, state="error", attach_status="detached")
+                if volume.status not in ("available", "error"):
+                    self.admin.volumes.reset_state(volume, state="error", attach_status="detached")
                 volume.force_delete()
+
+
+def volume_of(location):
+    """Return the id of the volume of an image."""
+    return location.uri.rpartition("/")[2]
 
 
 def _watched(ioctx, name):
@@ -294,14 +194,49 @@ def make_cinder(make_stores, cloud, view):
     """Return a function that makes a store; its keyword arguments are options, None leaves one out.
 
     ``make_cinder("rbd1")`` has volumes of the type ``rbd1``; `user` is that of `Cloud.options`, `called` its id.
-    Stores try nothing twice unless the test says otherwise, so that failing is quick.
     """
 
     def make(kind, user="images", called="it", **options):
-        given = {"retry_attempts": 1, "probe_interval": 0, "probe_timeout": 60, "operation_timeout": PATIENCE}
-        given |= cloud.options(kind, user) | options
-        lines = ["[DEFAULT]", f"enabled_backends = {called}:cinder", f"[{called}]"]
-        lines += [f"{name} = {value}" for name, value in given.items() if value is not None]
-        return make_stores("\n".join(lines))[called]
+        return make_stores(cloud.configuration(kind, user, called, options))[called]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def shared(cloud, tmp_path_factory):
+    """Return a function that returns the store of a kind, and of some options, which tests share.
+
+    It has logged in and was probed before; who wants another begins with `make_cinder`.
+    """
+    folder = tmp_path_factory.mktemp("shared")
+    made = {}
+
+    def of(kind, called="it", **options):
+        key = (kind, called, *sorted(options.items()))
+        if key not in made:
+            path = folder / f"{len(made)}.conf"
+            path.write_text(cloud.configuration(kind, "images", called, options))
+            conf = cfg.ConfigOpts()
+            conf(["--config-file", str(path)], project="store_lib", default_config_files=[], default_config_dirs=[])
+            made[key] = Stores.from_config(conf)
+        return made[key][called]
+
+    yield of
+    for stores in made.values():
+        stores.close()
+
+
+@pytest.fixture
+def kept(cloud, shared, view):
+    """Return a function that returns the location of an image of DATA in volumes of a type.
+
+    Tests share it: they read it, and neither change it nor delete it.
+    """
+
+    def of(kind):
+        if kind not in cloud.kept:
+            cloud.kept[kind] = shared(kind).add(f"kept-{kind}", DATA, len(DATA)).location
+        view.use(volume_of(cloud.kept[kind]))
+        return cloud.kept[kind]
+
+    return of

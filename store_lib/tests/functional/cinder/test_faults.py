@@ -1,4 +1,4 @@
-"""Cinder that is down, hangs, refuses or fails later; hosts and processes that fail half-way.
+"""Cinder that is down, hangs, refuses or fails later; hosts that fail half-way.
 
 Each ends with an error of store_lib in bounded time, and leaves nothing attached, mounted, open or without an image.
 """
@@ -8,24 +8,18 @@ import contextlib
 import hashlib
 import itertools
 import os
-import pathlib
-import signal
 import subprocess
 
 import pytest
 
 from store_lib import errors
+from store_lib.drivers.cinder import transfer
 from store_lib.drivers.cinder.nfs import NfsConnector
 from store_lib.interface import Status
-from store_lib.tests import support
-from store_lib.tests.functional.cinder.conftest import GIB, PATIENCE, until
-from store_lib.tests.support import MIB, Child, content, payload
+from store_lib.tests.functional.cinder.conftest import DATA, GIB, SMALL_PARTS, between, until, volume_of
+from store_lib.tests.support import MIB, content
 
 pytestmark = pytest.mark.faults
-
-DATA = payload(3 * MIB)
-#: Options with which half of DATA is far more than what is read before anything is made.
-SMALL_PARTS = {"part_size": 64 * 1024}
 
 
 def holed(folder, size):
@@ -36,13 +30,6 @@ def holed(folder, size):
         file.seek(size - 3)
         file.write(b"end")
     return open(path, "rb")
-
-
-def between(step):
-    """Yield DATA in two halves, with a step between them."""
-    yield DATA[: len(DATA) // 2]
-    step()
-    yield DATA[len(DATA) // 2 :]
 
 
 def test_cinder_is_down_at_the_start_and_in_the_middle(make_cinder, cloud, view):
@@ -62,53 +49,44 @@ def test_cinder_is_down_at_the_start_and_in_the_middle(make_cinder, cloud, view)
             store.delete(kept)
     assert late.probe().status is Status.UP
     assert content(late, kept) == DATA
-    assert [each.id for each in late.list()] == ["kept"]
+    assert "kept" in [each.id for each in late.list()]
     until(lambda: store.sweep(older_than=0) and len(view.volumes()) == 1)
     view.settled()
     store.delete(kept)
     view.gone()
 
 
-def test_cinder_hangs(make_cinder, cloud, view):
+def test_cinder_hangs(make_cinder, cloud, shared, kept, view):
     """What hangs is given up in time, and all is well once it goes on."""
-    patient = make_cinder("rbd1")
-    kept = patient.add("kept", DATA, len(DATA)).location
+    location = kept("rbd1")
     hasty = make_cinder("rbd1", operation_timeout=5, cinder_api_timeout=5)
-    assert content(hasty, kept) == DATA
+    assert content(hasty, location) == DATA
     with cloud.stopped():
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            asked = [pool.submit(ask, kept) for ask in (hasty.stat, hasty.open, hasty.delete)]
+            asked = [pool.submit(ask, location) for ask in (hasty.stat, hasty.open, hasty.delete)]
             for each in asked:
                 assert isinstance(each.exception(timeout=60), errors.StoreUnavailable)
-    assert content(patient, kept) == DATA
+    assert content(shared("rbd1"), location) == DATA
     view.settled()
 
 
-def test_answers_are_lost(make_cinder, cloud, view):
+def test_answers_are_lost(make_cinder, cloud, kept, view):
     """A volume whose making brought no answer is found again, as is an attachment; nothing is left of any."""
+    location = kept("rbd1")
     with cloud.relay() as relay:
         store = make_cinder("rbd1", cinder_endpoint_template=f"http://127.0.0.1:{relay.port}/v3")
-        kept = store.add("kept", DATA, len(DATA)).location
         for pattern in ("POST /v3/volumes$", "POST /v3/attachments$", "PUT /v3/attachments/"):
             relay.rule(pattern, "lose")
             with pytest.raises(errors.StoreLibError):
                 store.add("lost", DATA, len(DATA))
-            until(lambda: store.sweep(older_than=0) and len(view.volumes()) == 1)
-            view.settled()
+            until(lambda: store.sweep(older_than=0) and view.empty())
+        view.settled()
         relay.rule("POST /v3/attachments$", "lose")
         with pytest.raises(errors.StoreLibError):
-            store.open(kept)
+            store.open(location)
         until(lambda: store.sweep(older_than=0) and view.idle())
-        assert content(store, kept) == DATA
-
-
-def test_wrong_credentials(make_cinder):
-    """The reason is told, without user or password."""
-    store = make_cinder("rbd1", cinder_store_password="mistaken-secret")
-    with pytest.raises(errors.StoreLibError, match="refuses the credentials") as caught:
-        store.add("image", DATA, len(DATA))
-    assert "mistaken-secret" not in repr(caught.value) + str(caught.value)
-    assert store.probe().status is Status.DOWN
+        assert content(store, location) == DATA
+        view.settled()
 
 
 def test_a_volume_type_that_is_not_there(make_cinder, view):
@@ -155,13 +133,37 @@ def test_a_quota_is_used_up(make_cinder, cloud, view, tmp_path):
         view.admin.quotas.update(project, gigabytes=3)
 
 
-def test_no_backend_has_room(make_cinder, view):
+def test_no_backend_has_room(make_cinder, shared, view):
     """Cinder accepts the volume and fails it then: the reason is told, and the volume is removed."""
+    nowhere = make_cinder("nowhere")
+    for size in (len(DATA), None):
+        with pytest.raises(errors.StoreFull):
+            nowhere.add("image", iter([DATA]), size)
     with pytest.raises(errors.StoreFull):
-        make_cinder("nowhere").add("image", DATA, len(DATA))
-    with pytest.raises(errors.StoreFull):
-        make_cinder("rbd1").add("large", itertools.repeat(bytes(MIB)), 100_000 * GIB)
+        shared("rbd1").add("large", itertools.repeat(bytes(MIB)), 100_000 * GIB)
     view.gone()
+
+
+def test_a_volume_stays_in_creating(make_cinder, cloud, view, monkeypatch):
+    """The wait for it ends and names it; what cannot be deleted so is told as a leftover, and swept once it can be."""
+    monkeypatch.setattr(transfer, "_CLEARING", 1.0)  # it does not get into another state in a minute, either
+    store = make_cinder("rbd1", cinder_state_transition_timeout=2)
+    # As where Cinder could not write down that the volume is there.
+    cloud.change_database(
+        "create trigger stays after update of status on volumes "
+        "when new.status = 'available' and new.display_name = 'image-stays' "
+        "begin update volumes set status = 'creating' where id = new.id; end"
+    )
+    try:
+        with pytest.raises(errors.OperationTimeout, match="still creating") as caught:
+            store.add("stays", DATA, len(DATA))
+        (volume,) = view.volumes()
+        assert (volume.status, volume.id in str(caught.value)) == ("creating", True)
+        assert ("volume", volume.id) in [each.address for each in store.leftovers()]
+    finally:
+        cloud.change_database("drop trigger stays")
+    view.admin.volumes.reset_state(volume, state="available")
+    until(lambda: store.sweep(older_than=0) and view.empty())
 
 
 def end_of(store, location):
@@ -171,9 +173,9 @@ def end_of(store, location):
         return reader.read()
 
 
-def test_a_volume_goes_to_error(make_cinder, view, tmp_path):
+def test_a_volume_goes_to_error(shared, view, tmp_path):
     """While it is attached and is to grow: Cinder refuses that, and takes it up again once it was detached."""
-    store = make_cinder("rbd1")
+    store = shared("rbd1")
     failed = []
 
     def fail(done, total):
@@ -209,31 +211,12 @@ def test_extending_fails_while_attached(make_cinder, view, tmp_path, monkeypatch
     view.settled()
 
 
-def read(store, location):
-    """Read an image in another process and tell what it is."""
-    return content(store, location) == DATA
-
-
-@pytest.mark.parametrize(("kind", "count"), [("rbd1", 10), pytest.param("nfs1", 4, marks=pytest.mark.long)])
-def test_processes_read_one_image_at_once(make_cinder, view, kind, count):
-    """A volume has one attachment at a time: each process waits for its turn, and all of them get it."""
-    store = make_cinder(kind, operation_timeout=500, cinder_attach_timeout=500)
-    location = store.add("image", DATA, len(DATA)).location
-    children = [Child(read, store, location) for _ in range(count)]
-    try:
-        assert [child.result() for child in children] == [True] * count
-    finally:
-        for child in children:
-            child.__exit__()
-    view.settled()
-
-
-def test_deleting_fails_later(make_cinder, cloud, view):
+def test_deleting_fails_later(shared, cloud, view):
     """Cinder accepts the delete of a volume that somebody has open in Ceph, and takes it back seconds after."""
     import rados
     import rbd
 
-    store = make_cinder("rbd1", cinder_delete_timeout=PATIENCE)
+    store = shared("rbd1")
     location = store.add("image", DATA, len(DATA)).location
     (volume,) = view.volumes()
     with (
@@ -248,9 +231,31 @@ def test_deleting_fails_later(make_cinder, cloud, view):
     view.gone()
 
 
-def test_what_has_snapshots_is_in_use(make_cinder, view):
+def test_deleting_fails_for_good(shared, cloud, view):
+    """The storage refuses to: Cinder tells that by a state, out of which only an administrator brings the volume."""
+    store = shared("nfs1")
+    location = store.add("image", DATA, len(DATA)).location
+    (volume,) = view.volumes()
+    file = cloud.folder / f"nfs1/volume-{volume.id}"
+    aside = file.rename(file.with_name("aside"))
+    file.mkdir()
+    for _ in range(2):
+        with pytest.raises(errors.BackendError, match="error_deleting"):
+            store.delete(location)
+    assert location not in [each.location for each in store.list()]
+    file.rmdir()
+    aside.rename(file)
+    # Where Cinder has the share mounted it may take a second.
+    until(lambda: any(each.is_file() for each in cloud.folder.glob(f"mnt/*/{file.name}")))
+    view.admin.volumes.reset_state(volume, state="available")
+    assert content(store, location) == DATA
+    store.delete(location)
+    view.gone()
+
+
+def test_what_has_snapshots_is_in_use(shared, view):
     """It stays, and goes once the snapshot is gone; on NFS its newest file is qcow2 until then, which is not read."""
-    store = make_cinder("nfs1")
+    store = shared("nfs1")
     location = store.add("image", DATA, len(DATA)).location
     (volume,) = view.volumes()
     snapshot = view.admin.volume_snapshots.create(volume.id)
@@ -268,17 +273,17 @@ def test_what_has_snapshots_is_in_use(make_cinder, view):
 
 
 @pytest.mark.parametrize("kind", [pytest.param("rbd1", marks=pytest.mark.long), "nfs1"])
-def test_an_encrypted_volume(make_cinder, cloud, view, kind):
+def test_an_encrypted_volume(shared, kept, cloud, view, kind):
     """It is not read, as its bytes here are not those of the image; nothing stays attached."""
-    store = make_cinder(kind)
-    location = store.add("image", DATA, len(DATA)).location
+    store, location = shared(kind), kept(kind)
     change = "update volumes set encryption_key_id = ? where id = ?"  # which is what a type with encryption sets
-    (volume,) = view.volumes()
-    cloud.change_database(change, "6b9d2f7e-43b5-4a0e-8f3d-5f9a0c1d2e3f", volume.id)
-    with pytest.raises(errors.BackendError, match="encrypted"):
-        store.open(location)
+    cloud.change_database(change, "6b9d2f7e-43b5-4a0e-8f3d-5f9a0c1d2e3f", volume_of(location))
+    try:
+        with pytest.raises(errors.BackendError, match="encrypted"):
+            store.open(location)
+    finally:
+        cloud.change_database(change, None, volume_of(location))
     view.settled()
-    cloud.change_database(change, None, volume.id)
     assert content(store, location) == DATA
 
 
@@ -324,74 +329,20 @@ def test_a_share_is_full_while_an_image_is_written(make_cinder, cloud, view):
         view.gone()
 
 
-def test_the_host_cannot_connect(make_cinder, view, tmp_path, monkeypatch):
+def test_the_host_cannot_connect(make_cinder, kept, view, tmp_path, monkeypatch):
     """The volume was made and reserved, and the last step fails: nothing of it stays, and the image is not harmed."""
-    images = {kind: make_cinder(kind).add("image", DATA, len(DATA)).location for kind in ("rbd1", "nfs1")}
+    images = {kind: kept(kind) for kind in ("rbd1", "nfs1")}
     mount = tmp_path / "bin/mount"
     mount.parent.mkdir()
     mount.write_text("#!/bin/sh\necho 'mount.nfs: access denied by server' >&2\nexit 32\n")
     mount.chmod(0o755)
     monkeypatch.setenv("PATH", f"{mount.parent}{os.pathsep}{os.environ['PATH']}")
-    for kind in ("rbd1", "nfs1"):
+    for kind, location in images.items():
         store = make_cinder(kind, cinder_rbd_keyring=tmp_path / "no-such-key-ring")
         with pytest.raises(errors.StoreLibError) as reading:
-            store.open(images[kind])
+            store.open(location)
         with pytest.raises(errors.StoreLibError) as adding:
             store.add("another", DATA, len(DATA))
         assert not any(isinstance(each.value, errors.NotFound) for each in (reading, adding))
-    until(lambda: len(view.volumes()) == 2)
-    view.settled()
-
-
-def hold(store, location, path):
-    """Read an image half, tell so, and stay."""
-    with store.open(location) as reader:
-        reader.read(MIB)
-        pathlib.Path(path).touch()
-        signal.pause()
-
-
-def write(store, path):
-    """Write half of an image, tell so, and stay."""
-
-    def stay():
-        pathlib.Path(path).touch()
-        signal.pause()
-
-    store.add("cut", between(stay), len(DATA))
-
-
-def test_processes_are_killed_while_they_read_and_write(make_cinder, cloud, view, tmp_path):
-    """What they had attached is taken away by a sweep, or by the next who wants the volume; so is the volume."""
-    stores = {kind: make_cinder(kind, **SMALL_PARTS) for kind in ("rbd1", "nfs1")}
-    images = {kind: store.add("image", DATA, len(DATA)).location for kind, store in stores.items()}
-    with cloud.quick_to_forget(), contextlib.ExitStack() as running:
-        children, said = [], []
-        for kind, store in stores.items():
-            reads, writes = tmp_path / f"{kind}-reads", tmp_path / f"{kind}-writes"
-            children.append(running.enter_context(Child(hold, store, images[kind], str(reads))))
-            children.append(running.enter_context(Child(write, store, str(writes))))
-            said += [reads, writes]
-        support.until(lambda: all(each.exists() for each in said), PATIENCE)
-        assert view.statuses() == ["in-use"] * 4
-        assert not any(store.sweep(older_than=0).removed for store in stores.values())  # they live
-        for child in children:
-            child.kill(signal.SIGKILL)
-            child.wait()
-    for kind, store in stores.items():
-        assert content(store, images[kind]) == DATA
-    until(lambda: all(store.sweep(older_than=0) for store in stores.values()) and len(view.volumes()) == 2)
-    view.settled()
-    for kind, store in stores.items():
-        assert content(store, images[kind]) == DATA
-
-
-def test_a_volume_that_was_deleted_by_others(make_cinder, view):
-    """It is not found; the store is well."""
-    store = make_cinder("rbd1")
-    location = store.add("image", DATA, len(DATA)).location
-    view.volumes()[0].delete()
     view.gone()
-    for ask in (store.open, store.stat, store.delete):
-        with pytest.raises(errors.NotFound):
-            ask(location)
+    view.settled()

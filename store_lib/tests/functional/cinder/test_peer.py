@@ -37,9 +37,9 @@ def peer(cloud, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("kind", "known"), CASES)
-def test_the_peer_reads_and_deletes_what_store_lib_wrote(make_cinder, peer, view, kind, known):
+def test_the_peer_reads_and_deletes_what_store_lib_wrote(shared, peer, view, kind, known):
     """With its size, which both take from the metadata of the volume."""
-    store = make_cinder(kind, called=kind)
+    store = shared(kind, called=kind)
     uri = store.add(IMAGE, io.BytesIO(DATA), known).location.uri
     (volume,) = view.volumes()
     assert volume.name == f"image-{IMAGE}"
@@ -53,9 +53,9 @@ def test_the_peer_reads_and_deletes_what_store_lib_wrote(make_cinder, peer, view
 
 
 @pytest.mark.parametrize(("kind", "known"), CASES)
-def test_store_lib_reads_and_deletes_what_the_peer_wrote(make_cinder, peer, view, kind, known):
+def test_store_lib_reads_and_deletes_what_the_peer_wrote(shared, peer, view, kind, known):
     """And lists it; a location without the store, as single stores wrote it, does as well."""
-    store = make_cinder(kind, called=kind)
+    store = shared(kind, called=kind)
     uri, size, *_ = peer.add(kind, IMAGE, DATA, known or 0, "project")
     assert size == len(DATA)
     assert store.stat(uri).size == len(DATA)
