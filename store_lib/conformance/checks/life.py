@@ -18,6 +18,8 @@ from store_lib.interface import Feature
 
 WRITE = Feature.WRITE
 _MANY = 16
+#: Seconds that a child has for an image: there are storages that take minutes.
+_PATIENCE = 600
 
 
 def _at_once(work: Callable[[int], None], together: threading.Barrier) -> None:
@@ -175,7 +177,7 @@ def _wait(child: int) -> int:
         return bool(pid)
 
     try:
-        until(ended, "the child ends", 120)
+        until(ended, "the child ends", _PATIENCE)
     except AssertionError:
         os.kill(child, 9)
         os.waitpid(child, 0)
