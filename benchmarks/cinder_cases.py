@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.case import Case, Target
 from benchmarks.measure import GIB, MIB, RandomStream, Result, measured
-from benchmarks.sides import Ours, Peer
+from benchmarks.sides import Ours, Peer, configured
 
 __all__ = ["CASES"]
 
@@ -26,6 +26,7 @@ SERVICE = TOP / ".services/cinder"
 TYPE = "rbd1"
 _BOTH = ["md5", "sha512"]
 _KNOWN = "store_lib, size known"
+_STREAMED = "streamed"
 #: Seconds that Cinder may take to remove volumes.
 _PATIENCE = 300
 
@@ -182,6 +183,40 @@ def _first_reader(stores: Any, uri: str) -> Iterator[None]:
     yield
 
 
+def _move(move: bool, kinds: tuple[str, str]) -> Callable[[str, Path], Result]:
+    """Bring an image into a store of another volume type: inside Cinder, or by its bytes."""
+
+    def run(name: str, folder: Path) -> Result:
+        from oslo_config import cfg
+
+        from store_lib import Stores
+
+        cloud = Cloud(folder)
+        cloud.clear()
+        by_bytes = {"disabled_features": "copy, move"} if name == _STREAMED else {}
+        sections = {
+            "DEFAULT": {"enabled_backends": "one:cinder, two:cinder"},
+            "glance_store": {"default_backend": "one"},
+        }
+        for store, kind in zip(("one", "two"), kinds, strict=True):
+            sections[store] = cloud.section() | {"cinder_volume_type": kind} | by_bytes
+        with Stores.from_config(configured(cfg.ConfigOpts(), sections)) as stores:
+            warm = stores["one"].add("warm", RandomStream(MIB), MIB).location
+            stores["one"].delete(warm)
+            stores["two"].delete(stores["two"].add("warm", RandomStream(MIB), MIB).location)
+            location = stores["one"].add("image", RandomStream(GIB), GIB, digests=["md5"]).location
+
+            def work() -> int:
+                stores.copy(location, "two", delete_source=move)
+                return GIB
+
+            result = measured(work)
+        cloud.clear()
+        return result
+
+    return run
+
+
 CASES = [
     Case("cinder-add-1g", "add 1 GiB to Cinder (rbd)", _add(GIB, True), [], [Target("throughput", 1.5)], rounds=3),
     Case("cinder-get-1g", "read 1 GiB from Cinder (rbd)", _get, [], [Target("throughput", 1.5)], rounds=3),
@@ -192,6 +227,33 @@ CASES = [
         [_KNOWN],
         [Target("throughput", 1.5), Target("throughput", 0.85, _KNOWN)],
         rounds=3,
+    ),
+    Case(
+        "cinder-move-1g",
+        "move 1 GiB to another backend of Cinder (rbd to rbd)",
+        _move(True, ("rbd1", "rbd2")),
+        [_STREAMED],
+        [Target("throughput", 5.0, _STREAMED)],
+        rounds=3,
+        peer=False,
+    ),
+    Case(
+        "cinder-copy-1g",
+        "copy 1 GiB to another backend of Cinder (rbd to rbd)",
+        _move(False, ("rbd1", "rbd2")),
+        [_STREAMED],
+        [Target("throughput", 1.0, _STREAMED)],
+        rounds=3,
+        peer=False,
+    ),
+    Case(
+        "cinder-move-1g-nfs",
+        "move 1 GiB from Ceph to NFS inside Cinder",
+        _move(True, ("rbd1", "nfs1")),
+        [_STREAMED],
+        [],
+        rounds=1,
+        peer=False,
     ),
     Case(
         "cinder-second-reader",

@@ -172,15 +172,17 @@ class Api:
                 return
             marker = page[-1].id
 
-    def create(self, name: str, size: int, kind: str | None, metadata: Mapping[str, str]) -> str:
+    def create(
+        self, name: str, size: int, kind: str | None, metadata: Mapping[str, str], source: str | None = None
+    ) -> str:
         """Have a volume made and return its id.
 
         :param size: bytes, a whole number of GiB.
+        :param source: id of a volume that it is to be a clone of.
         """
+        told = {"name": name, "volume_type": kind, "metadata": dict(metadata), "source_volid": source}
         try:
-            made = self.ask(
-                lambda client: client.volumes.create(size // GIB, name=name, volume_type=kind, metadata=dict(metadata))
-            )
+            made = self.ask(lambda client: client.volumes.create(size // GIB, **told))
         except errors.StoreUnavailable as error:
             if getattr(error.__cause__, "code", None) == 404 and kind:
                 raise errors.StoreUnavailable(
@@ -192,6 +194,14 @@ class Api:
     def extend(self, volume_id: str, size: int) -> None:
         """Have a volume grow to `size` bytes, a whole number of GiB; does not wait."""
         self._found(volume_id, lambda client: client.volumes.extend(volume_id, size // GIB))
+
+    def retype(self, volume_id: str, kind: str) -> None:
+        """Have a volume get another type, brought to another backend where that takes it; does not wait."""
+        self._found(volume_id, lambda client: client.volumes.retype(volume_id, kind, "on-demand"))
+
+    def rename(self, volume_id: str, name: str) -> None:
+        """Give a volume another name."""
+        self._found(volume_id, lambda client: client.volumes.update(volume_id, name=name))
 
     def delete(self, volume_id: str) -> None:
         """Have a volume deleted; does not wait."""
@@ -293,6 +303,18 @@ class Api:
         )
 
     # -- the cloud ----------------------------------------------------------------------------------------------------
+
+    def place(self) -> tuple[str, str | None]:
+        """Return what tells one cloud and project from another: the endpoint, and the project's id."""
+
+        def asked(client: Any) -> tuple[str, str | None]:
+            return client.client.get_endpoint(), client.client.get_project_id()
+
+        return self.ask(asked)
+
+    def default_type(self) -> str:
+        """Return the name of the type of volumes that are made without one."""
+        return str(self.ask(lambda client: client.volume_types.default()).name)
 
     def types(self) -> list[str]:
         """Return the names of the volume types that the project may use: asking for one by name is for admins."""

@@ -19,12 +19,15 @@ from store_lib.drivers.cinder.base import Connector
 from store_lib.drivers.cinder.clients import Clients
 from store_lib.drivers.cinder.host import Host
 from store_lib.drivers.cinder.removal import remove_volume
+from store_lib.drivers.cinder.retype import move
 from store_lib.drivers.cinder.transfer import CinderDownload, CinderUpload
 from store_lib.drivers.cinder.values import CinderAddress
 from store_lib.interface import (
     GIB,
     MIB,
+    Address,
     Capacity,
+    Committed,
     Context,
     Deletion,
     Download,
@@ -45,6 +48,9 @@ from store_lib.settings import StoreSettings
 
 __all__ = ["CinderAddress", "CinderDriver"]
 
+#: Seconds; where the operator sets no limit.
+_FOR_EVER = 365 * 86400.0
+
 _OWN_ONLY = Feature.LIST | Feature.LEFTOVERS | Feature.CAPACITY
 
 
@@ -54,7 +60,16 @@ class CinderDriver(Driver[CinderAddress]):
     OPTIONS = options.OPTIONS
     #: Making, exporting and extending a volume are one operation each here, and slow on many arrays.
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"operation_timeout": 900.0, "probe_timeout": 30.0}
-    FEATURES = Feature.WRITE | Feature.DELETE | Feature.RANGES | Feature.LIST | Feature.CAPACITY | Feature.LEFTOVERS
+    FEATURES = (
+        Feature.WRITE
+        | Feature.DELETE
+        | Feature.RANGES
+        | Feature.LIST
+        | Feature.CAPACITY
+        | Feature.LEFTOVERS
+        | Feature.COPY
+        | Feature.MOVE
+    )
     SCHEMES = ("cinder",)
 
     def __init__(self, settings: StoreSettings, runtime: Runtime) -> None:
@@ -78,7 +93,7 @@ class CinderDriver(Driver[CinderAddress]):
     @property
     def limits(self) -> Limits:
         """What serves volumes of every protocol; whether holes may stay unwritten is known once one is attached."""
-        return Limits(part_size=8 * MIB, parallel=4, ranges=True, capacity=GIB, quiet_reserve=True)
+        return Limits(part_size=8 * MIB, parallel=4, ranges=True, capacity=GIB, quiet_reserve=True, copy_whole=True)
 
     def translate(self, error: BaseException) -> errors.StoreLibError | None:
         """Return store_lib's error for one of the libraries below, which are imported only once they are needed."""
@@ -122,6 +137,8 @@ class CinderDriver(Driver[CinderAddress]):
             raise errors.ForeignLocation(f"volume {volume.id} was not made for an image: its metadata names none")
         if not values.is_complete(volume):
             raise errors.NotFound(f"the image in volume {volume.id} is not complete")
+        if self.settings.id in values.left_by(volume):
+            raise errors.NotFound(f"the image in volume {volume.id} was moved to another store")
         if volume.status == "deleting":
             raise errors.NotFound(f"volume {volume.id} is being deleted")
         return volume
@@ -150,6 +167,40 @@ class CinderDriver(Driver[CinderAddress]):
         api = self._api(ctx)
         volume = self._image(api, address)
         return remove_volume(api, self.attacher, volume, Deadline(ctx, self.settings["cinder_delete_timeout"]))
+
+    # -- from store to store ------------------------------------------------------------------------------------------
+
+    def kind(self, api: Api) -> str:
+        """Return the name of the type of this store's volumes."""
+        return self.settings["cinder_volume_type"] or api.default_type()
+
+    def deadline(self, ctx: Context) -> Deadline:
+        """Return the end of waiting for what Cinder may do by copying a volume."""
+        return Deadline(ctx, self.settings.base.operation_timeout or _FOR_EVER)
+
+    def neighbour(self, source: Driver[Any], address: Address, ctx: Context) -> Volume:
+        """Return the volume of an image of another store of the same cloud and project.
+
+        :raises CannotMigrate: it is not that.
+        """
+        if not isinstance(source, CinderDriver) or not isinstance(address, CinderAddress):
+            raise errors.CannotMigrate("the other store is none of Cinder")
+        theirs = source._api(ctx)
+        if self._api(ctx).place() != theirs.place():
+            raise errors.CannotMigrate("the volumes of the two stores are not in one project of one cloud")
+        return source._image(theirs, address)
+
+    def move(
+        self, address: CinderAddress, target: Driver[Any], image_id: str, ctx: Context
+    ) -> Committed[CinderAddress]:
+        """Have Cinder give the volume the type of the other store's; it keeps its id."""
+        if not isinstance(target, CinderDriver):
+            raise errors.CannotMigrate("the other store is none of Cinder")
+        volume = target.neighbour(self, address, ctx)
+        api = self._api(ctx)
+        stores = (self.settings.id, target.settings.id)
+        moved = move(api, self.attacher, volume, target.kind(api), stores, image_id, self.deadline(ctx))
+        return Committed(CinderAddress(moved.id), values.info_of(moved))
 
     # -- the store ----------------------------------------------------------------------------------------------------
 

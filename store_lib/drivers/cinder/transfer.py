@@ -6,22 +6,25 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store_lib import errors
 from store_lib.drivers._keystone import Caller
 from store_lib.drivers.cinder import values
-from store_lib.drivers.cinder.api import Api, Deadline, Volume
+from store_lib.drivers.cinder.api import Api, Deadline, Volume, refused
 from store_lib.drivers.cinder.attach import Attached, Readers
 from store_lib.drivers.cinder.removal import remove_volume
+from store_lib.drivers.cinder.retype import retype
 from store_lib.drivers.cinder.values import CinderAddress
 from store_lib.errors import Outcome
 from store_lib.interface import (
     GIB,
     KIB,
+    Address,
     Committed,
     Context,
     Download,
+    Driver,
     Extent,
     Leftover,
     Limits,
@@ -44,8 +47,6 @@ _MAKING = ("creating", "downloading")
 _ATTACHED = ("reserved", "attaching", "in-use", "detaching")
 #: Seconds for removing the volume of a transfer that failed.
 _CLEARING = 60.0
-#: Longest name of a volume.
-_NAME = 255
 #: Looks for a volume whose making was not confirmed.
 _LOOKS = 5
 
@@ -105,7 +106,7 @@ class CinderUpload(Upload[CinderAddress]):
         """Have a volume made, and attach it; another call goes on where one failed."""
         new = self._volume is None
         if new:
-            self._create()
+            self._create(self._capacity, self._driver.settings["cinder_volume_type"])
         assert self._volume is not None
         volume = self._api.wait(self._volume, ("available", *_ATTACHED), _MAKING, self._deadline(), asked=new)
         try:
@@ -123,14 +124,12 @@ class CinderUpload(Upload[CinderAddress]):
         for each in self._api.attachments(self._volume):
             self._api.release(each.id)
 
-    def _create(self) -> None:
-        settings = self._driver.settings
+    def _create(self, size: int, kind: str | None, source: str | None = None) -> None:
         project = Caller(self._ctx.caller).project
-        metadata = values.metadata_of(self._image_id, settings.id, self._ctx.owner, project, self._size)
+        store = self._driver.settings.id
+        metadata = values.metadata_of(self._image_id, store, self._ctx.owner, project, self._size)
         try:
-            self._volume = self._api.create(
-                f"image-{self._image_id}"[:_NAME], self._capacity, settings["cinder_volume_type"], metadata
-            )
+            self._volume = self._api.create(values.name_of(self._image_id), size, kind, metadata, source)
         except errors.StoreLibError as error:
             self._lost = error.outcome is Outcome.UNKNOWN
             raise
@@ -153,6 +152,41 @@ class CinderUpload(Upload[CinderAddress]):
         """Write the bytes at their place."""
         self._writable().device.write(part.data, part.offset)
         return part.length
+
+    # -- copying inside Cinder ----------------------------------------------------------------------------------------
+
+    def copy_whole(self, source: Driver[Any], address: Address) -> None:
+        """Have Cinder clone the volume, and bring the clone to the backend of this store where that is another."""
+        self._forget()
+        volume = self._driver.neighbour(source, address, self._ctx)
+        kind = self._driver.kind(self._api)
+        deadline = self._driver.deadline(self._ctx)
+        try:
+            self._clone(volume, kind)
+            assert self._volume is not None
+            made = self._api.wait(self._volume, ("available",), _MAKING, deadline, asked=True)
+            retype(self._api, made, kind, deadline)
+        except (errors.CannotMigrate, errors.BackendError, errors.StoreFull) as error:  # full may be the other backend
+            self._forget()
+            raise errors.CannotMigrate(f"Cinder does not clone volume {volume.id}: {error.message}") from error
+        except errors.StoreLibError as error:
+            if self._volume is not None:  # one more try removes it first
+                error.outcome = Outcome.NOT_DONE
+            raise
+
+    def _forget(self) -> None:
+        """Remove the clone that a try has left."""
+        if self._volume is not None or self._lost:
+            self._remove()
+        self._volume, self._lost = None, False
+
+    def _clone(self, volume: Volume, kind: str) -> None:
+        try:
+            self._create(volume.size, kind, volume.id)
+        except errors.BackendError as error:
+            if not refused(error) or volume.type in (None, kind):
+                raise
+            self._create(volume.size, volume.type, volume.id)  # a clone for another backend is first one for its own
 
     # -- growing ------------------------------------------------------------------------------------------------------
 

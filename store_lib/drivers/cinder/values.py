@@ -8,13 +8,19 @@ from collections.abc import Mapping
 from store_lib.drivers.cinder.api import Volume
 from store_lib.interface import GIB, Address, ObjectInfo, Owner
 
-__all__ = ["IMAGE", "CinderAddress", "image_of", "info_of", "is_complete", "metadata_of", "owner_of", "rounded"]
+__all__ = [
+    *("IMAGE", "CinderAddress", "image_of", "info_of", "is_complete", "left_by", "metadata_of", "moved", "name_of"),
+    *("owner_of", "rounded"),
+]
 
 #: Metadata that glance_store and Cinder itself know.
 IMAGE, SIZE, OWNER = "glance_image_id", "image_size", "image_owner"
-#: Metadata of store_lib: who writes the volume, how far it is, which store it is of.
-UPLOAD, STATE, STORE = "store_lib_upload", "store_lib_state", "store_lib_store"
+#: Metadata of store_lib: who writes the volume, how far it is, which store it is of, and which ones it has left: a
+#: volume that is moved keeps its id, by which its old locations name it.
+UPLOAD, STATE, STORE, LEFT = "store_lib_upload", "store_lib_state", "store_lib_store", "store_lib_left"
 UPLOADING, COMPLETE = "uploading", "complete"
+#: Longest name and longest value that Cinder takes.
+_LONGEST = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +31,11 @@ class CinderAddress(Address):
     """
 
     volume: str
+
+
+def name_of(image_id: str) -> str:
+    """Return the name of the volume of an image."""
+    return f"image-{image_id}"[:_LONGEST]
 
 
 def metadata_of(image_id: str, store: str, owner: Owner, project: str | None, size: int | None) -> dict[str, str]:
@@ -45,6 +56,19 @@ def image_of(volume: Volume) -> str | None:
 def is_complete(volume: Volume) -> bool:
     """Whether the image is there, not on its way."""
     return volume.metadata.get(STATE, COMPLETE) == COMPLETE
+
+
+def left_by(volume: Volume) -> tuple[str, ...]:
+    """Return the ids of the stores that the image was moved away from."""
+    return tuple(filter(None, volume.metadata.get(LEFT, "").split(",")))
+
+
+def moved(volume: Volume, image_id: str, store: str, target: str) -> dict[str, str]:
+    """Return the metadata of a volume whose image goes from one store to another."""
+    left = [each for each in (*left_by(volume), store) if each != target]
+    while len(",".join(dict.fromkeys(left))) > _LONGEST:  # who has known it longest is the least likely to ask for it
+        del left[0]
+    return {IMAGE: image_id, STORE: target, LEFT: ",".join(dict.fromkeys(left))}
 
 
 def owner_of(metadata: Mapping[str, str]) -> Owner | None:
