@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from typing import Any
 
 import pytest
 from oslo_config import cfg
@@ -209,7 +210,7 @@ def shared(cloud, tmp_path_factory):
     It has logged in and was probed before; who wants another begins with `make_cinder`.
     """
     folder = tmp_path_factory.mktemp("shared")
-    made = {}
+    made: dict[tuple[Any, ...], Stores] = {}
 
     def of(kind, called="it", **options):
         key = (kind, called, *sorted(options.items()))

@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from store_lib.tests import support
-from store_lib.tests.functional.cinder.conftest import DATA, NO_LOGIN, PATIENCE, SMALL_PARTS, between, until
+from store_lib.tests.functional.cinder.cloud import PATIENCE
+from store_lib.tests.functional.cinder.conftest import DATA, NO_LOGIN, SMALL_PARTS, between, until
 from store_lib.tests.support import MIB, Child, content
 
 pytestmark = pytest.mark.faults
