@@ -5,6 +5,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -49,6 +50,8 @@ def pytest_collection_modifyitems(items):
 
 def run(*command, check=True):
     """Run a command to its end; one that hangs in the kernel, where it can't be killed, is left behind."""
+    # By its path: looking for a program in folder after folder, the guest makes a process for each that it tries.
+    command = (shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin"), *command[1:])
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
         try:
@@ -80,6 +83,15 @@ def mount(share, point, options="", version="4.2"):
     run("mount.nfs", f"127.0.0.1:{share.export}", str(point), "-o", ",".join(filter(None, words)))
 
 
+def mount_before(store, shares, options="", version="4.2"):
+    """Mount shares where a store would, which takes long in the guest, for what os-brick imports."""
+    points = {each["export"]: each["mount_point"] for each in store.describe()["shares"]}
+    for share in shares:
+        point = pathlib.Path(points[share.export])
+        point.mkdir(parents=True)
+        mount(share, point, options, version)
+
+
 def unmount(point):
     """Unmount behind the back of who still has it open."""
     run("umount", "-i", "-l", str(point))
@@ -89,6 +101,7 @@ def unmount(point):
 def _relay():
     # One for all tests: the kernel knows a server of NFS 4 again on another port, and keeps the connection that it has.
     os.environ["PORT"] = str(PORT)
+    os.environ["PATH"] = "/usr/bin:/usr/sbin:/bin:/sbin"  # for the commands of os-brick; see `run`
     server("up")
     made = Relay(PORT, listen=2049)
     # It ends with the guest, for a process holds its input: this one, when it exits, may have to tell the server that

@@ -78,7 +78,8 @@ def test_an_image_is_copied_by_the_server_itself(make_share, make_stores, tmp_pa
     for name in ("a", "b"):
         stores[name].initialise()
     data = support.payload(8 * MIB)
-    record = stores["a"].add("image-1", data)
+    record = stores["a"].add("image-1", data, len(data))
+    assert operations(tmp_path / "a")["ALLOCATE"] == 1  # its room was taken beforehand
     before = operations(tmp_path / "b")
     copied = stores.migrate(record.location, "b", delete_source=False)
     after = operations(tmp_path / "b")

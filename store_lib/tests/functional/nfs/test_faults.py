@@ -1,5 +1,6 @@
 """Shares that go away: unmounted, replaced, stale, and servers that are dead, hung or out of reach."""
 
+import concurrent.futures
 import os
 import shutil
 import threading
@@ -10,7 +11,16 @@ import pytest
 
 from store_lib import Status, errors
 from store_lib.tests import support
-from store_lib.tests.functional.nfs.conftest import TIMEOUT, VERSIONS, mount, mounted, run, server, unmount
+from store_lib.tests.functional.nfs.conftest import (
+    TIMEOUT,
+    VERSIONS,
+    mount,
+    mount_before,
+    mounted,
+    run,
+    server,
+    unmount,
+)
 
 MIB = 1024 * 1024
 #: What ending a call may take beyond its deadline where others keep the machine busy; each test prints what it took.
@@ -46,26 +56,31 @@ def helpers():
 # -- the mount goes away ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["before", "during"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_unmounted_behind_the_back_nothing_lands_in_the_directory_below(make_share, make_nfs, watch, when, version):
+def test_unmounted_behind_the_back_nothing_lands_in_the_directory_below(make_share, make_nfs, watch, version):
     share = make_share()
     store = make_nfs(share, version)
     kept = store.add("image-1", b"x")
     (point,) = mounted()
-    if when == "before":
-        unmount(point)
-    act = (lambda: None) if when == "before" else lambda: unmount(point)
-    source = Slow(support.payload(16 * MIB), act)
-    watch(lambda: store.add("image-2", source), TIMEOUT + SLACK, errors.StoreUnavailable)
-    assert os.listdir(point) == []
-    assert share.names == ["image-1"]
-    watch(lambda: store.stat(kept.location), SLACK, errors.StoreUnavailable)
-    watch(lambda: store.delete(kept.location), SLACK, errors.StoreUnavailable)
-    mount(share, point, version=version)
-    assert support.content(store, kept.location) == b"x"
-    store.add("image-3", b"z")
-    assert share.names == ["image-1", "image-3"]
+    for when in ("before", "during"):
+        print(f"unmounted {when} an add")
+        there = share.names
+        if when == "before":
+            unmount(point)
+        act = (lambda: None) if when == "before" else lambda: unmount(point)
+        source = Slow(support.payload(16 * MIB), act)
+        watch(lambda source=source: store.add("image-2", source), TIMEOUT + SLACK, errors.StoreUnavailable)
+        assert os.listdir(point) == []
+        assert share.names == there
+        watch(lambda: store.stat(kept.location), SLACK, errors.StoreUnavailable)
+        watch(lambda: store.delete(kept.location), SLACK, errors.StoreUnavailable)
+        found = store.probe()
+        print(found)
+        assert (found.status, found.details["server"]) == (Status.DOWN, "up")
+        mount(share, point, version=version)
+        assert support.content(store, kept.location) == b"x"
+        store.add(f"image-{when}", b"z")
+    assert share.names == ["image-1", "image-before", "image-during"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -81,6 +96,8 @@ def test_another_share_mounted_over_it_during_an_add(make_share, make_nfs, watch
     watch(lambda: store.add("image-1", Slow(support.payload(16 * MIB), replace)), SLACK * 2, errors.StoreUnavailable)
     assert support.names(other.folder) == []
     assert share.names == []
+    unmount(point)
+    assert os.listdir(point) == []
 
 
 def test_a_local_file_system_mounted_over_it_is_noticed(make_share, make_nfs, watch):
@@ -100,7 +117,9 @@ def test_a_local_file_system_mounted_over_it_is_noticed(make_share, make_nfs, wa
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_stale_share_is_an_error_and_comes_back_by_a_mount_of_its_own(make_share, make_nfs, version):
     share = make_share()
-    store = make_nfs(share, version, by_store=True, nfs_mount_options="actimeo=1")
+    store = make_nfs(share, version, by_store=True, prepare=False, nfs_mount_options="actimeo=1")
+    mount_before(store, [share], "actimeo=1", version)
+    store.initialise()
     record = store.add("image-1", b"x")
     marker = (share.folder / ".store_lib").read_text()
     shutil.rmtree(share.folder)
@@ -144,35 +163,45 @@ def through(make_nfs, share, version="4.2", **options):
     return hasty(make_nfs, share, version, nfs_mount_options=words, operation_timeout=TIMEOUT, **options)
 
 
-@pytest.mark.parametrize("version", ["3", "4.2"])
-def test_a_hung_server_fails_calls_in_time_and_is_back_when_it_is(make_share, make_nfs, relay, watch, version):
-    share = make_share()
-    store = through(make_nfs, share, version)
-    kept = store.add("image-1", b"x")
-    relay.set(stall=True)
-    watch(lambda: store.add("image-2", b"y"), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
-    watch(lambda: support.content(store, kept.location), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
-    watch(lambda: store.delete(kept.location), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
-    found = store.probe()
-    print(found)
-    assert found.status is Status.DOWN
-    assert "does not answer" in found.reason
-    relay.set(stall=False)
-    support.until(lambda: store.probe().status is Status.UP, 90)
-    assert support.content(store, kept.location) == b"x"
-    store.add("image-3", b"z")
-    assert {"image-1", "image-3"} <= set(share.names)
+def test_a_hung_server_fails_calls_in_time_and_is_back_when_it_is(make_share, make_nfs, relay, watch):
+    """Hangs while two stores do nothing, on NFS 3 and 4.2, and one is in the middle of an add; they wait together."""
+    idle = {version: make_share() for version in ("3", "4.2")}
+    stores = {version: through(make_nfs, share, version) for version, share in idle.items()}
+    kept = {version: store.add("image-1", b"x").location for version, store in stores.items()}
+    busy = make_share()
+    writing = through(make_nfs, busy)
+    hung = threading.Event()
 
+    def hang():
+        relay.set(stall=True)
+        hung.set()
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_server_that_hangs_in_the_middle_of_an_add(make_share, make_nfs, relay, watch, version):
-    share = make_share()
-    store = through(make_nfs, share, version)
-    source = Slow(support.payload(32 * MIB), lambda: relay.set(stall=True))
-    watch(lambda: store.add("image-1", source), 3 * TIMEOUT + SLACK, errors.StoreUnavailable)
+    def write():
+        source = Slow(support.payload(32 * MIB), hang)
+        watch(lambda: writing.add("image-1", source), 3 * TIMEOUT + SLACK, errors.StoreUnavailable)
+
+    def call(version):
+        store, location = stores[version], kept[version]
+        assert hung.wait(60)
+        watch(lambda: store.add("image-2", b"y"), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+        watch(lambda: support.content(store, location), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+        watch(lambda: store.delete(location), 2 * TIMEOUT + SLACK, errors.StoreUnavailable)
+        found = store.probe()
+        print(found)
+        assert found.status is Status.DOWN
+        assert "does not answer" in found.reason
+
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        for ended in [threads.submit(write), *(threads.submit(call, version) for version in stores)]:
+            ended.result()
     relay.set(stall=False)
-    support.until(lambda: store.probe().status is Status.UP, 90)
-    support.until(lambda: store.sweep(older_than=0) and share.names == [], 60)
+    for version, store in stores.items():
+        support.until(lambda store=store: store.probe().status is Status.UP, 90)
+        assert support.content(store, kept[version]) == b"x"
+        store.add("image-3", b"z")
+        assert {"image-1", "image-3"} <= set(idle[version].names)
+    support.until(lambda: writing.probe().status is Status.UP, 90)
+    support.until(lambda: writing.sweep(older_than=0) and busy.names == [], 60)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
