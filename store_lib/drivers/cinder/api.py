@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from store_lib import errors
-from store_lib.drivers import _keystone
 from store_lib.drivers.cinder import failures
 from store_lib.errors import Outcome
 from store_lib.interface import GIB, Context
@@ -125,7 +124,7 @@ class Api:
         :raises StoreLibError: all else that can go wrong.
         """
         session = self._client.client
-        with _telling(_keystone.translate):
+        with _telling(failures.of_keystone):
             session.get_token()
             endpoint = session.get_endpoint()
         if not endpoint:

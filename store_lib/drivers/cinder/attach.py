@@ -59,6 +59,7 @@ class Attached:
         notes.write(self._note)
         self._connection = self._api.export(self._note.attachment, host.properties())
         self.connector = connector_of(host, str(self._connection["driver_volume_type"]))
+        self._attacher.protocol = self.connector.protocol
         self._note = dataclasses.replace(self._note, protocol=self.connector.protocol)
         notes.write(self._note)
         with self._held():
@@ -165,6 +166,8 @@ class Attacher:
         self._store = store
         self.host = host
         self.notes = Notes(host)
+        #: Of the volume that was attached last; None when there was none.
+        self.protocol: str | None = None
 
     def attach(self, api: Api, volume: Volume, writable: bool, ctx: Context) -> Attached:
         """Attach a volume and open it, waiting for others that have it attached.

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import stevedore
@@ -21,9 +21,11 @@ from store_lib import errors
 from store_lib.drivers.cinder.host import Host
 from store_lib.interface import MIB, Extent
 
-__all__ = ["NAMESPACE", "Connector", "Device", "PathDevice", "connector_of"]
+__all__ = ["NAMESPACE", "Connector", "Device", "PathDevice", "connector_of", "protocol_of"]
 
 NAMESPACE = "store_lib.cinder.connectors"
+#: What Cinder's pools call a protocol that volumes are exported by under another name, in small letters.
+_NAMES = {"ceph": "rbd", "fc": "fibre_channel", "nvme-of": "nvmeof", "nvme-tcp": "nvmeof", "nvme-roce": "nvmeof"}
 #: Bytes of one chunk that is read.
 _CHUNK = 4 * MIB
 
@@ -187,6 +189,15 @@ def connector_of(host: Host, protocol: str) -> Connector:
         problem = f"the connector of the protocol {protocol} cannot be loaded: {error}"
         raise errors.StoreUnavailable(problem, transient=False) from error
     return kind(host, protocol)
+
+
+def protocol_of(pools: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the protocol of the volumes in some pools, as they are exported; None when that is not one alone."""
+    told = {str(pool.get("storage_protocol") or "").lower() for pool in pools}
+    if len(told) != 1:
+        return None
+    name = told.pop()
+    return _NAMES.get(name, name) or None
 
 
 def refuse_encrypted(connection: Mapping[str, Any]) -> None:

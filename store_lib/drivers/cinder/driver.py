@@ -8,14 +8,14 @@ Location: ``cinder://STORE/VOLUME``, as glance_store writes it; ``cinder://VOLUM
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from store_lib import errors
 from store_lib.drivers.cinder import failures, leftovers, options, values
 from store_lib.drivers.cinder.api import Api, Deadline, Volume
 from store_lib.drivers.cinder.attach import Attached, Attacher, Readers
-from store_lib.drivers.cinder.base import Connector
+from store_lib.drivers.cinder.base import Connector, protocol_of
 from store_lib.drivers.cinder.clients import Clients
 from store_lib.drivers.cinder.host import Host
 from store_lib.drivers.cinder.removal import remove_volume
@@ -242,8 +242,9 @@ class CinderDriver(Driver[CinderAddress]):
             reason = f"there is no volume type {kind!r} for this project, only: {known}; see to cinder_volume_type"
             return Probe(Status.DOWN, reason)
         services = api.services()
-        details: dict[str, Any] = {"volume_type": kind}
+        details: dict[str, Any] = {"volume_type": kind, "protocol": self.attacher.protocol}
         if services is not None:
+            details["protocol"] = self.attacher.protocol or protocol_of(self._pools(api))
             up = [state == "up" for name, state in services if name == "cinder-volume"]
             details["volume_services_up"] = sum(up)
             if not any(up):
@@ -255,19 +256,22 @@ class CinderDriver(Driver[CinderAddress]):
         api = self._api(ctx)
         quota = api.quota()
         rooms = [Capacity(quota[0], max(0, quota[0] - quota[1]), min(quota))] if quota else []
-        rooms += self._pools(api)
+        rooms += self._rooms(api)
         known = [room for room in rooms if room.free is not None]
         return min(known, key=lambda room: room.free or 0) if known else Capacity(None, None, None)
 
-    def _pools(self, api: Api) -> Iterable[Capacity]:
-        """Return the room of the largest pool that takes volumes of the type; a volume lies in one pool."""
+    def _pools(self, api: Api) -> Sequence[Mapping[str, Any]]:
+        """Return the pools that take volumes of the type, as far as they may be seen."""
         pools = api.pools()
         kind = self.settings["cinder_volume_type"]
         if not pools:
             return ()
         backend = api.specs(kind).get("volume_backend_name") if kind else None
-        fitting = [each for each in pools if backend in (None, each.get("volume_backend_name"))]
-        rooms = [room for room in map(_room, fitting) if room.free is not None]
+        return [each for each in pools if backend in (None, each.get("volume_backend_name"))]
+
+    def _rooms(self, api: Api) -> Iterable[Capacity]:
+        """Return the room of the largest pool that takes volumes of the type; a volume lies in one pool."""
+        rooms = [room for room in map(_room, self._pools(api)) if room.free is not None]
         return [max(rooms, key=lambda room: room.free or 0)] if rooms else ()
 
     def backend_id(self) -> str | None:

@@ -34,6 +34,13 @@ def test_logins(make_cinder, cloud, view):
         poor.stat(f"cinder://{volume_of(records[0].location)}")
     assert {each.probe().status for each in (by_credential, poor, admin)} == {Status.UP}
     assert admin.health.details["volume_services_up"] >= 1
+    # An administrator may see it before a volume was attached.
+    assert [each.info().health.details["protocol"] for each in (by_credential, poor, admin)] == ["rbd"] * 3
+    assert admin.info().properties == {
+        "volume_type": "rbd1",
+        "use_multipath": False,
+        "project": env["USER_CINDER_PROJECT"],
+    }
     room = poor.capacity()
     assert (room.total, room.used) == (3 * GIB, GIB)
     assert admin.capacity().free

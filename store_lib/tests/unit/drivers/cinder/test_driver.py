@@ -9,7 +9,7 @@ import pytest
 from store_lib import errors
 from store_lib.drivers.cinder import failures, values
 from store_lib.drivers.cinder.api import Volume
-from store_lib.drivers.cinder.base import PathDevice, connector_of
+from store_lib.drivers.cinder.base import PathDevice, connector_of, protocol_of
 from store_lib.drivers.cinder.brick import BrickConnector
 from store_lib.drivers.cinder.iscsi import IscsiConnector
 from store_lib.drivers.cinder.nfs import NfsConnector
@@ -212,6 +212,15 @@ def test_connectors_are_found_by_protocol(host):
     assert type(connector_of(host, "lightos")) is BrickConnector
     with pytest.raises(errors.StoreUnavailable, match="no protocol pigeons"):
         connector_of(host, "pigeons").attach({"driver_volume_type": "pigeons"}, False)
+
+
+def test_protocols_of_pools():
+    """They are told by the names of their connectors; pools of several protocols tell none."""
+    names = {"ceph": "rbd", "NFS": "nfs", "iSCSI": "iscsi", "FC": "fibre_channel", "NVMe-TCP": "nvmeof", "new": "new"}
+    for told, name in names.items():
+        assert protocol_of([{"storage_protocol": told}] * 2) == name
+    assert protocol_of([]) is protocol_of([{}]) is None
+    assert protocol_of([{"storage_protocol": each} for each in ("ceph", "NFS")]) is None
 
 
 @pytest.mark.parametrize("protocol", ["rbd", "nfs", "iscsi"])
