@@ -117,6 +117,8 @@ www_authenticate_uri = http://127.0.0.1:{ports["keystone"]}/v3
 cache = swift.cache
 include_service_catalog = false
 service_token_roles_required = true
+# Where Keystone is down that is told soon.
+http_request_max_retries = 1
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, swiftoperator, member

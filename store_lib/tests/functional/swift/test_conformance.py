@@ -17,6 +17,12 @@ KEY = "signs-temporary-urls"
 pytestmark = pytest.mark.usefixtures("one_login")
 
 
+@pytest.fixture(scope="module")
+def signing(server):
+    """Have the account honour URLs that are signed with KEY."""
+    client(server).post_account({"X-Account-Meta-Temp-URL-Key": KEY})
+
+
 class SmallSwift(SwiftDriver):
     """Begins with segments at 128 KiB, so that the tests need four of them and not twenty."""
 
@@ -33,11 +39,6 @@ class TestOwnAccount(Conformance):
     container = f"images-{uuid.uuid4().hex[:8]}"
     unreachable = {"swift_store_auth_address": "http://127.0.0.1:9/v3"}  # noqa: RUF012 (read only)
     foreign = ("swift+config://ref1/elsewhere/image", "swift+https://server/v1/AUTH_1/images/image")
-
-    @pytest.fixture(scope="class")
-    def signing(self, server):
-        """Have the account honour URLs that are signed with KEY."""
-        client(server).post_account({"X-Account-Meta-Temp-URL-Key": KEY})
 
     @pytest.fixture
     def store_config(self, server, signing):
