@@ -14,21 +14,25 @@ import pytest
 
 from store_lib.drivers.cinder.base import connector_of
 from store_lib.drivers.cinder.host import Host
+from store_lib.tests.functional.cinder_block.cloud import LIMIT, Cloud
 from store_lib.tests.functional.cinder_block.target import Target, clear
 from store_lib.tests.support import until
 
 TOP = pathlib.Path(__file__).resolve().parents[4]
 PARTS = TOP / "tools/guest.d"
 #: Seconds for what takes some on a busy machine.
-PATIENCE, LIMIT = 120, 600
+PATIENCE = 120
 
 
 def pytest_collection_modifyitems(items):
+    """Have tests run in the guest alone, and those with a Cinder at the end: it keeps the processor busy."""
     for item in items:
         if pathlib.Path(__file__).parent in item.path.parents:
             if "GUEST" not in os.environ:
                 item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/guest"))
-            item.add_marker(pytest.mark.timeout(LIMIT))
+            item.add_marker(pytest.mark.timeout(3 * LIMIT if item.get_closest_marker("long") else LIMIT))
+    if "GUEST" in os.environ:
+        items.sort(key=lambda item: "cloud" in getattr(item, "fixturenames", ()))
 
 
 def tool(action):
@@ -53,10 +57,19 @@ def _up():
     commands.stop(starter)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def multipathd(_up):
-    """Have several paths to a device become one."""
+    """Have several paths to a device become one for the time of the test."""
     tool("multipath")
+    yield
+    tool("singlepath")
+
+
+@pytest.fixture(scope="session")
+def cloud(_up):
+    """Return a Cinder with the volume groups lvm1 and lvm2; it ends with the guest."""
+    tool("groups")
+    return Cloud()
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ class Target:
             self.group.rmdir,
             self.group.parent.rmdir,
             self.volume.rmdir,
+            CORE.rmdir,  # else Cinder, which counts volumes and not folders, would make it again
             lambda: subprocess.run(["losetup", "-d", self.loop], check=False, timeout=60),
             self.file.unlink,
         ]

@@ -1,72 +1,31 @@
 """A real Cinder with LVM, whose volumes come to this host by iSCSI; only in long runs: it takes minutes to start."""
 
 import pathlib
-import shlex
-import subprocess
 import threading
 
 import pytest
 
 from store_lib import errors
-from store_lib.tests.functional.cinder_block.conftest import LIMIT, TOP, left, nothing_left, tool
+from store_lib.drivers.cinder.block import SYSFS
+from store_lib.tests.functional.cinder_block.cloud import LIMIT, volumes
+from store_lib.tests.functional.cinder_block.conftest import left, nothing_left
 from store_lib.tests.support import MIB, Child, content, payload, until
 
-FOLDER = pathlib.Path("/tmp/cinder")
-SERVICE = TOP / "tools/services/cinder"
+GIB = 1024 * MIB
 DATA = payload(3 * MIB)
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(3 * LIMIT)]
-
-
-def service(action, *options):
-    """Start or stop Cinder."""
-    none = subprocess.DEVNULL
-    subprocess.run([SERVICE, action, FOLDER, *options], check=True, stdin=none, stdout=none, timeout=2 * LIMIT)
-
-
-@pytest.fixture(scope="module")
-def cloud(_up):
-    """Return addresses of a Cinder with the volume groups lvm1 and lvm2."""
-    tool("groups")
-    service("start", "--lvm")
-    yield dict(shlex.split(line)[0].split("=", 1) for line in (FOLDER / "env").read_text().splitlines())
-    service("stop")
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
 def make_lvm(make_stores, cloud):
-    """Return a function that makes a store of the volume type lvm1."""
+    """Return a function that makes a store of volumes in LVM."""
 
     def make(**options):
-        own = {
-            "cinder_volume_type": "lvm1",
-            "cinder_store_auth_address": cloud["AUTH_URL"],
-            "cinder_store_user_name": "images",
-            "cinder_store_password": "images-pw",
-            "cinder_store_project_name": "images",
-            "cinder_os_region_name": cloud["REGION"],
-            "cinder_mount_point_base": FOLDER / "client",
-            "probe_interval": 0,
-            "retry_attempts": 1,
-            # A command takes Cinder seconds here.
-            "probe_timeout": LIMIT,
-            "operation_timeout": 2 * LIMIT,
-            "cinder_api_timeout": LIMIT,
-            "cinder_state_transition_timeout": LIMIT,
-            "cinder_delete_timeout": LIMIT,
-        }
-        lines = [f"{name} = {value}" for name, value in (own | options).items()]
-        return make_stores("\n".join(["[DEFAULT]", "enabled_backends = it:cinder", "[it]", *lines]) + "\n")["it"]
+        section = cloud.section("it", probe_interval=0, retry_attempts=1, **options)
+        return make_stores(f"[DEFAULT]\nenabled_backends = it:cinder\n{section}\n")["it"]
 
     return make
-
-
-def volumes():
-    """Return the logical volumes of the group."""
-    told = subprocess.run(
-        ["lvs", "--noheadings", "-o", "lv_name", "lvm1"], check=True, capture_output=True, text=True, timeout=LIMIT
-    )
-    return told.stdout.split()
 
 
 def add(store, told):
@@ -90,6 +49,40 @@ def test_a_killed_process(make_lvm, tmp_path):
         child.wait()
     until(lambda: store.sweep(older_than=0) and not volumes(), LIMIT)
     nothing_left()
+
+
+def piece(number):
+    """Return 4 MiB, different ones for each number."""
+    return number.to_bytes(8, "big") + payload(4 * MIB)[8:]
+
+
+def devices():
+    """Return number and size in bytes of the devices that have come by iSCSI."""
+    found = [(path / "diskseq", path / "size") for path in pathlib.Path(SYSFS).glob("sd*")]
+    return {(number.read_text(), 512 * int(size.read_text())) for number, size in found}
+
+
+def test_an_image_that_outgrows_its_volume(make_lvm):
+    """Its size is not known: the volume grows while it is attached, and the kernel sees that of the same device."""
+    store, seen = make_lvm(), set()
+    count = GIB // (4 * MIB) + 64  # the last of them come long after the volume has grown
+
+    def pieces():
+        for number in range(count):
+            yield piece(number)
+            seen.update(devices())
+
+    record = store.add("an-image", pieces())
+    nothing_left()
+    assert record.size == count * 4 * MIB
+    assert len({number for number, _ in seen}) == 1
+    assert {size for _, size in seen} == {GIB, 2 * GIB}
+    with store.open(record.location) as reader:
+        for number in (0, GIB // (4 * MIB) - 1, GIB // (4 * MIB), count - 1):
+            reader.seek(number * 4 * MIB)
+            assert reader.read(4 * MIB) == piece(number)
+    store.delete(record.location)
+    assert volumes() == []
 
 
 @pytest.mark.parametrize("multipath", [False, True])
