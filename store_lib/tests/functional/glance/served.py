@@ -224,10 +224,11 @@ class CinderPlace(Place):
         self._client = client.Client("3.54", session=session.Session(password))
 
     def _volumes(self):
-        """Return all volumes, once those are gone or not that are being deleted."""
+        """Return all volumes of the type, once those are gone or not that are being deleted."""
 
         def settled():
-            found = self._client.volumes.list()
+            kind = self._section["cinder_volume_type"]
+            found = [each for each in self._client.volumes.list() if each.volume_type == kind]
             return None if any(each.status == "deleting" for each in found) else [found]
 
         return support.until(settled, CINDER_PATIENCE)[0]

@@ -27,7 +27,11 @@ pytestmark = pytest.mark.timeout(600)
 def places(tmp_path_factory, servers):
     """Return the stores of this Glance, by id."""
     folder = tmp_path_factory.mktemp("places")
-    rows = [served.CinderPlace("volumes", servers("cinder"), "rbd1"), kinds.FilePlace("fast", folder / "fast")]
+    rows = [
+        served.CinderPlace("volumes", servers("cinder"), "rbd1"),
+        served.CinderPlace("archive", servers("cinder"), "rbd2"),
+        kinds.FilePlace("fast", folder / "fast"),
+    ]
     return {place.store: place for place in rows}
 
 
@@ -86,6 +90,21 @@ def test_copies(user, place):
         user.check(image, data, ["volumes"])
         user.delete(image)
         assert not place.holds(image)
+
+
+def test_from_one_store_of_volumes_to_another(user, places):
+    """Migrates an image: copies it into the other store and deletes it from the first one."""
+    data = support.payload(3 * MIB)
+    image = user.add(data, "volumes")
+    user.import_image(image, "copy-image", stores=["archive"])
+    user.check(image, data, ["volumes", "archive"])
+    user.delete_from("volumes", image)
+    shown = user.check(image, data, ["archive"])
+    assert shown["direct_url"] == places["archive"].url(image)
+    assert shown["direct_url"].startswith("cinder://archive/")
+    assert not places["volumes"].holds(image)
+    user.delete(image)
+    assert not places["archive"].holds(image)
 
 
 def test_many_readers_of_one(user, place):
