@@ -13,8 +13,8 @@ from store_lib.tests.functional.cinder.test_conformance import only
 #: Numbers of the behaviours in which bytes and zeroes go through a device of the kernel's, or in which attaching and
 #: detaching are interrupted.
 CORE = {24, 33, 71, 87, 100, 110}
-#: The one of them in which a device has several parts to come and to go.
-OVER_PATHS = {24}
+#: Those of them that are tested where a device has several parts to come and to go.
+OVER_PATHS = {24, 71}
 
 pytestmark = pytest.mark.long
 
