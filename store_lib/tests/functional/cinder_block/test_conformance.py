@@ -11,8 +11,8 @@ from store_lib.conformance import Conformance
 from store_lib.tests.functional.cinder.test_conformance import only
 
 #: Numbers of the behaviours in which bytes and zeroes go through a device of the kernel's, or in which attaching and
-#: detaching are interrupted.
-CORE = {24, 33, 71, 87, 100, 110}
+#: detaching are interrupted, or asked for by many at once.
+CORE = {24, 33, 71, 87, 91, 100, 105, 110}
 #: Those of them that are tested where a device has several parts to come and to go.
 OVER_PATHS = {24, 71}
 
