@@ -15,10 +15,10 @@ _LOOKS, _TRIES = 3, 4
 
 
 def retype(api: Api, volume: Volume, kind: str, deadline: Deadline) -> Volume:
-    """Have a volume get another type, and wait until it has it; it keeps id, metadata and read-only flag.
+    """Have a volume get another type, and wait until it has it; it keeps id and metadata.
 
-    Cinder asks the backend, or copies the volume by itself where that cannot.  What goes wrong it does not tell: the
-    volume is then as it was.
+    Cinder asks the backend, or copies the volume by itself where that cannot, and mostly loses the read-only flag then.
+    What goes wrong it does not tell: the volume is then as it was.
 
     :param volume: that nobody uses.
     :param kind: name of the type.
@@ -79,6 +79,7 @@ def move(
         name = values.name_of(image_id)
         if now.name != name:
             api.rename(now.id, name)
+        api.seal(now.id)
     except errors.StoreLibError as error:
         error.outcome = Outcome.NOT_DONE  # all of it may be asked for again
         raise

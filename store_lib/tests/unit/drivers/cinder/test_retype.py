@@ -41,6 +41,10 @@ class Cinder:
         """Note it."""
         self.asked.append(kind)
 
+    def seal(self, volume_id):
+        """Note it."""
+        self.asked.append("seal")
+
     def note(self, volume_id, told):
         """Note it, or fail."""
         self.asked.append("note")
