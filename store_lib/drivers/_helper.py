@@ -41,7 +41,7 @@ _HEADER = struct.Struct("!II")
 _ANSWER = struct.Struct("!I")
 #: Largest piece that is read in one call, bytes.
 _READ = 1024 * 1024
-#: Seconds for the process to start, which its first call may take beyond the time of one.
+#: Seconds for the process to start, which the first opening of a directory may take beyond the time of one call.
 _START = 0.5
 
 
@@ -103,8 +103,7 @@ class Helper:
         self._told: dict[int, weakref.ref[SharedMap]] = {}
         #: What is held open there, by the users' own keys (directories).
         self.kept: dict[Any, Any] = {}
-        self._opening = threading.Lock()
-        self._started = time.monotonic() + _START
+        self.opening = _Opening(timeout, changed)
         #: Open files.
         self.files = 0
         self._stray: collections.deque[int] = collections.deque()
@@ -126,22 +125,6 @@ class Helper:
         return functools.partial(self.call, name)
 
     # -- calls --------------------------------------------------------------------------------------------------------
-
-    @property
-    def opening(self) -> contextlib.AbstractContextManager[None]:
-        """Guards `kept`; the calls inside take no longer than one may, for opening a directory takes several."""
-        return self._alone()
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._opening.acquire(timeout=_left(soonest(time.monotonic() + self._timeout))):
-            raise others_hang(self._timeout)
-        try:
-            with together(self._timeout):
-                yield
-        finally:
-            self._opening.release()
-            self._changed()
 
     def close_later(self, file: int) -> None:
         """Have a descriptor closed before the next call; never waits."""
@@ -181,11 +164,10 @@ class Helper:
 
     @contextlib.contextmanager
     def _turn(self) -> Any:
-        # The process's start is not the file system's time.
-        deadline = soonest(max(time.monotonic(), self._started) + self._timeout)
+        deadline = self.opening.deadline()
         self.load += 1
         try:
-            if not self._lock.acquire(timeout=_left(deadline)):
+            if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise others_hang(self._timeout)
             try:
                 if self._ended:
@@ -302,9 +284,38 @@ class Helper:
             time.sleep(0.005)
 
 
-def _left(deadline: float) -> float:
-    """Return the seconds until `deadline`."""
-    return max(0.0, deadline - time.monotonic())
+class _Opening:
+    """Guards `kept`; all calls of a thread inside together take no longer than one may.
+
+    Opening a directory takes several calls: without that, each of them would have the time of one.  The first call of
+    all waits for the process to start, whose time is counted from the making of this object.
+    """
+
+    def __init__(self, timeout: float, changed: Callable[[], None]) -> None:
+        self._timeout = timeout
+        self._changed = changed
+        self._started = time.monotonic() + _START
+        self._lock = threading.Lock()
+        self._inside: tuple[int, float] | None = None
+
+    def __enter__(self) -> None:
+        now = time.monotonic()
+        deadline = soonest(max(now, self._started) + self._timeout)
+        if not self._lock.acquire(timeout=max(0.0, soonest(now + self._timeout) - now)):
+            raise others_hang(self._timeout)
+        self._inside = threading.get_ident(), deadline
+
+    def __exit__(self, *details: object) -> None:
+        self._inside = None
+        self._lock.release()
+        self._changed()
+
+    def deadline(self) -> float:
+        """Return until when a call that this thread begins now may take."""
+        inside = self._inside
+        if inside is not None and inside[0] == threading.get_ident():
+            return inside[1]
+        return soonest(time.monotonic() + self._timeout)
 
 
 def others_hang(timeout: float) -> errors.OperationTimeout:

@@ -168,22 +168,20 @@ def test_nobody_waits_longer_than_for_one_call(make_pool, callers, place, starte
     assert made.join() == ["opened"] * 8
 
 
-def test_the_time_of_a_call_begins_when_the_process_has_started(make_pool, place):
-    """Has a process start in ten seconds: its first call is not given up before."""
-    helper = make_pool(SOON).choose()
-    helper._started = time.monotonic() + 10
-    directory = helper.open_directory(place.path)
-    later = threading.Timer(2 * SOON, place.wake)
-    later.start()
-    with pytest.raises(FileNotFoundError):
-        helper.publish_alone([directory], directory, directory, "nothing", "name")
-    later.join()
+def test_opening_has_the_time_of_one_call_and_at_first_that_of_the_start(started, make_pool):
+    before = time.monotonic()
+    opening = make_pool(LATE).choose().opening
+    with opening:
+        first = opening.deadline()
+        assert opening.deadline() == first
+    assert before + LATE < first < time.monotonic() + LATE + 1
+    opening._started = before  # long ago
+    entered = time.monotonic()
+    with opening:
+        assert entered + LATE <= opening.deadline() <= time.monotonic() + LATE
 
 
-@pytest.mark.parametrize(
-    "inside", [lambda helper: together(SOON), lambda helper: helper.opening], ids=["together", "opening"]
-)
-def test_calls_together_have_the_time_of_one(make_pool, place, inside):
+def test_the_calls_of_an_operation_have_the_time_of_one(make_pool, place):
     """What earlier calls took is gone for the later ones."""
     place.wake()
     pool = make_pool(LATE)
@@ -191,8 +189,7 @@ def test_calls_together_have_the_time_of_one(make_pool, place, inside):
     place.open(helper)
     place.hang()
     directory = helper.kept["place"]
-    helper._timeout = SOON
-    with inside(helper), together(LATE):  # the outer one counts
+    with together(SOON), together(LATE):  # the outer one counts
         time.sleep(SOON)
         began = time.monotonic()
         with support.lateness() as late, pytest.raises(errors.OperationTimeout):
