@@ -28,8 +28,8 @@ def retype(api: Api, volume: Volume, kind: str, deadline: Deadline) -> Volume:
     if volume.type != kind and volume.status != "retyping":
         try:
             api.retype(volume.id, kind)
-        except errors.BackendError as error:
-            if not refused(error):
+        except (errors.BackendError, errors.Forbidden, errors.StoreFull) as error:  # a policy, a quota of that type
+            if isinstance(error, errors.BackendError) and not refused(error):
                 raise
             raise errors.CannotMigrate(f"volume {volume.id} does not get the type {kind}: {error.message}") from error
         deadline.pause()
@@ -84,7 +84,7 @@ def move(
         error.outcome = Outcome.NOT_DONE  # all of it may be asked for again
         raise
     _note(api, now, values.moved(now, image_id, *stores), deadline)
-    return api.volume(now.id)
+    return now  # as it was just before: what failed from here on would be told as if the image were nowhere
 
 
 def _free(api: Api, attacher: Attacher, volume: Volume) -> Volume:

@@ -31,15 +31,19 @@ class Cinder:
         self.states = list(states)
         self.metadata = {values.IMAGE: "image", **metadata}
         self.asked = []
+        self.refusal = None
 
     def volume(self, volume_id):
-        """Return the volume."""
+        """Return the volume, unless its image was moved already."""
+        assert "note" not in self.asked
         status, kind = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         return Volume(volume_id, "image-image", status, 1, kind, False, dict(self.metadata), NOW)
 
     def retype(self, volume_id, kind):
-        """Note it."""
+        """Note it, or refuse it."""
         self.asked.append(kind)
+        if self.refusal is not None:
+            raise self.refusal
 
     def seal(self, volume_id):
         """Note it."""
@@ -108,6 +112,22 @@ def test_a_volume_that_is_not_free(status):
     with pytest.raises(errors.CannotMigrate, match=status):
         move(cinder, NOBODY, cinder.volume("v"), "fast", ("a", "b"), "image", within(30))
     assert not cinder.asked
+
+
+@pytest.mark.parametrize("kind", [errors.Forbidden, errors.StoreFull])
+def test_a_cloud_that_lets_nobody_retype(kind):
+    """The image may still be copied by its bytes."""
+    cinder = cinder_with(("available", "slow"))
+    cinder.refusal = kind("no")
+    with pytest.raises(errors.CannotMigrate, match="no"):
+        move(cinder, NOBODY, cinder.volume("v"), "fast", ("a", "b"), "image", within(30))
+
+
+def test_nothing_is_asked_after_the_last_step():
+    """What failed then would be taken for an image that is nowhere."""
+    cinder = cinder_with(("available", "fast"))
+    assert move(cinder, NOBODY, cinder.volume("v"), "fast", ("a", "b"), "image", within(30)).id == "v"
+    assert cinder.asked == ["seal", "note"]
 
 
 def test_the_last_step_is_not_known_to_be_done():
