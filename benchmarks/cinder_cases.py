@@ -7,6 +7,7 @@ over which every volume is attached by librbd.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import subprocess
 import time
@@ -42,6 +43,7 @@ class Cloud:
         lines = (SERVICE / "env").read_text().splitlines()
         self.env = {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
         self._folder = folder
+        os.environ["PATH"] = os.pathsep.join([self.env["BIN"], os.environ.get("PATH", os.defpath)])  # it mounts shares
 
     def section(self) -> dict[str, str]:
         """Return the section of a store: what both libraries understand."""
@@ -207,7 +209,7 @@ def _move(move: bool, kinds: tuple[str, str]) -> Callable[[str, Path], Result]:
             location = stores["one"].add("image", RandomStream(GIB), GIB, digests=["md5"]).location
 
             def work() -> int:
-                stores.copy(location, "two", delete_source=move)
+                stores.copy(location, "two", image_id="image", delete_source=move)
                 return GIB
 
             result = measured(work)
