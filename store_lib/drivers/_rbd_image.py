@@ -153,6 +153,7 @@ def write(rbd: Any, handle: OpenImage, pieces: Iterable[tuple[int, bytes]], most
             if requests.full:
                 requests.take(rbd)
             requests.add(lambda done, piece=piece, at=at: image.aio_write(piece, at, done))  # type: ignore[misc]
+            del piece  # librbd has copied it, and waiting takes as much memory for each caller else
         while requests:
             requests.take(rbd)
 

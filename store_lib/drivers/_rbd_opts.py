@@ -79,7 +79,7 @@ OPTIONS = [
     ),
     cfg.IntOpt(
         "rbd_store_in_flight",
-        default=20,
+        default=30,
         min=1,
         max=256,
         help="Requests of 2 MiB that are on their way at once for one image.",

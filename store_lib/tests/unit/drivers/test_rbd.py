@@ -125,9 +125,9 @@ def test_bad_locations(driver, uri):
 
 def test_requests_in_flight_decide_the_parts_at_once(driver):
     """The window holds for an image, whatever the size of its parts."""
-    assert driver().limits.parallel == 20
+    assert driver().limits.parallel == 30
     assert driver(rbd_store_in_flight=2).limits.parallel == 2
-    assert driver(part_size=4 * MIB).limits.parallel == 10
+    assert driver(part_size=4 * MIB).limits.parallel == 15
     assert driver(part_size=256 * MIB).limits.parallel == 1
 
 
