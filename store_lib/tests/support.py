@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import stat
 import subprocess
 import sys
@@ -222,6 +223,29 @@ def _run(pipe, function, arguments):
         code = 0
     finally:
         os._exit(code)
+
+
+def ended(pid):
+    """Return whether a process does nothing any more: it is gone, or waits only for its parent to take notice."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@contextlib.contextmanager
+def stopped(pid, seconds=300.0):
+    """Have a process hang for the time of ``with``, yet not longer than some seconds."""
+    timer = threading.Timer(seconds, os.kill, (pid, signal.SIGCONT))
+    os.kill(pid, signal.SIGSTOP)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        os.kill(pid, signal.SIGCONT)
 
 
 def in_child(function, *arguments):
