@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from store_lib import errors
-from store_lib.drivers import _keystone
 from store_lib.drivers._keystone import Caller, Login
+from store_lib.drivers.swift import failures
 
 __all__ = ["CallerTokens", "ServiceTokens", "Trust"]
 
@@ -57,7 +57,7 @@ class ServiceTokens:
             token: str = self.session().get_token()
             return token
         except Exception as error:
-            translated = _keystone.translate(error)
+            translated = failures.translate(error)
             if translated is None:
                 raise
             raise translated from error
@@ -100,16 +100,22 @@ class ServiceTokens:
         except exceptions.EndpointNotFound:
             pass  # told below, with what was looked for
         except Exception as error:
-            translated = _keystone.translate(error)
+            translated = failures.translate(error)
             if translated is None:
                 raise
             raise translated from error
         if not found:
+            self.session().invalidate()  # who asks next is told of the catalog as it is then
             where = f" in region {region}" if region else ""
             raise errors.StoreUnavailable(
                 f"the identity service's catalog has no {interface} endpoint of type {service}{where}", transient=False
             )
         return str(found)
+
+    def project(self) -> str:
+        """Return the id of the project of these credentials; errors as of `token`."""
+        self.token()
+        return str(self.session().get_project_id())
 
     def close(self) -> None:
         """Keep the session: others use it as well."""

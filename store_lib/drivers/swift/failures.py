@@ -11,6 +11,7 @@ from store_lib.errors import Outcome
 
 __all__ = ["answered", "translate"]
 
+_AUTHORITIES = "swift_store_cacert"
 #: Answers after which the same request is worth another try, and which did not do what was asked.
 _PASSING = {408: "took too long to arrive", 429: "came too often", 498: "came too often", 499: "broke off"}
 
@@ -40,7 +41,7 @@ def translate(error: BaseException) -> errors.StoreLibError | None:
     """Return store_lib's error for one of the client's libraries, None when it is none of theirs."""
     module = type(error).__module__.partition(".")[0]
     if module == "keystoneauth1":
-        return _keystone.translate(error)
+        return _keystone.translate(error, _AUTHORITIES)
     if module == "requests":
         return _of_requests(error)
     if module == "urllib3":  # from the middle of a body
@@ -55,7 +56,7 @@ def _of_requests(error: Any) -> errors.StoreLibError:
 
     if isinstance(error, exceptions.SSLError) and is_for_good(error):
         text = "no TLS connection with Swift: its certificate is not trusted, or it speaks plain HTTP"
-        return errors.StoreUnavailable(f"{text}; see swift_store_cacert", transient=False)
+        return errors.StoreUnavailable(f"{text}; see {_AUTHORITIES}", transient=False)
     if isinstance(error, exceptions.ConnectTimeout):
         return errors.OperationTimeout("Swift cannot be reached in time", outcome=Outcome.NOT_DONE)
     if isinstance(error, exceptions.Timeout):

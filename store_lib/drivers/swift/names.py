@@ -14,6 +14,7 @@ No image has a slash in its id, so a listing up to the first slash shows images 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import urllib.parse
 import uuid
@@ -31,6 +32,8 @@ SEGMENTS = ".segments/"
 CLAIMS = ".claims/"
 
 _PEER_SEGMENT = re.compile(r"(.+)-[0-9]{5,}", re.DOTALL)
+#: Bytes that the name of a container may have, on every cluster that did not change it.
+_LONGEST = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Names:
     def container(self, image_id: str) -> str:
         """Return the container that a new image goes to."""
         if self.tenants:
-            return f"{self.base}_{image_id}"
+            name = f"{self.base}_{image_id}"
+            return name if len(name.encode()) <= _LONGEST else f"{self.base}_{_short(image_id)}"
         return f"{self.base}_{image_id[: self.seed]}" if self.seed else self.base
 
     def segments(self, container: str) -> str:
@@ -87,10 +91,9 @@ class Names:
 
     def _own_container(self, container: str, image_id: str) -> bool:
         # Of any length: the seed may have been another one when the image was added.
-        start = f"{self.base}_"
-        return container in self._readable or (
-            container.startswith(start) and len(container) > len(start) and image_id.startswith(container[len(start) :])
-        )
+        rest = container.removeprefix(f"{self.base}_")
+        by_id = rest not in ("", container) and (image_id.startswith(rest) or rest == _short(image_id))
+        return by_id or container in self._readable
 
     def _reference(self, form: SwiftForm) -> str | None:
         logins = self._references.all()
@@ -118,6 +121,11 @@ class Names:
             return None
         start = f"swift+config://{self._references.default}/{self.base}"
         return f"{start}_" if self.seed else f"{start}/"
+
+
+def _short(image_id: str) -> str:
+    """Return what stands for an id that is too long for the name of a container."""
+    return hashlib.sha256(image_id.encode()).hexdigest()[:32]
 
 
 def root_of(url: str) -> str | None:

@@ -12,6 +12,9 @@ from store_lib.interface import Context
 
 __all__ = ["Place", "missing"]
 
+#: A container of one image may be removed by another writer of that id, who failed, as soon as it is made.
+_TRIES = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -42,11 +45,11 @@ class Place:
 
         :raises StoreUnavailable: the container is missing.
         """
-        for attempt in range(2):
+        for attempt in range(_TRIES):
             answer = self.account.request(ctx, "PUT", container, name, headers=headers, query=query, body=body)
             if answer.status != 404:
                 return answer
-            if not self.create or attempt:
+            if not self.create or attempt == _TRIES - 1:
                 break
             self.account.request(ctx, "PUT", container).check()
             if hasattr(body, "seek"):

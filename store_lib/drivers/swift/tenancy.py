@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from store_lib import errors
 from store_lib.drivers import _keystone
 from store_lib.drivers._keystone import Caller, Login
+from store_lib.drivers.swift import failures
 from store_lib.drivers.swift.auth import CallerTokens, ServiceTokens, Trust
 from store_lib.drivers.swift.client import Account, Connections, server_info
 from store_lib.drivers.swift.names import SwiftAddress, root_of
@@ -151,13 +152,13 @@ class _Base:
     def close(self) -> None:
         self._cloud.close()
 
-    def _own(self, reference: str) -> Account:
-        cloud = self.cloud()
-        return Account(cloud.endpoint(reference), cloud.service(reference), cloud.connections)
-
 
 class OwnAccount(_Base):
     """All images in the account of the service; those of other references of the file are read there."""
+
+    def _own(self, reference: str) -> Account:
+        cloud = self.cloud()
+        return Account(cloud.endpoint(reference), cloud.service(reference), cloud.connections)
 
     def has_own(self) -> bool:
         return True
@@ -190,7 +191,16 @@ class TenantAccounts(_Base):
         return url.rstrip("/"), Account(url, tokens, self.cloud().connections)
 
     def probed(self, ctx: Context) -> Account:
-        return self._own(self._references.default)
+        cloud = self.cloud()
+        return Account(self._own_url(), cloud.service(self._references.default), cloud.connections)
+
+    def _own_url(self) -> str:
+        """Return the storage URL of the service's own project."""
+        cloud, reference = self.cloud(), self._references.default
+        url = cloud.endpoint(reference)
+        if "_" in url.rstrip("/").rpartition("/")[2]:
+            return url
+        return _of_project(url, cloud.service(reference).project())
 
     def has_own(self) -> bool:
         return self._references.get(self._references.default).complete
@@ -205,7 +215,7 @@ class TenantAccounts(_Base):
         if caller is None or not caller.token:
             if service is None:
                 raise errors.Forbidden("the store needs the context of a request, with a token in it")
-            return service, self.cloud().endpoint(self._references.default)
+            return service, self._own_url()
         return CallerTokens(caller.token, service), self._endpoint(caller, service)
 
     def _endpoint(self, caller: Caller, service: ServiceTokens | None) -> str:
@@ -224,8 +234,9 @@ class TenantAccounts(_Base):
 
     def _trust(self, caller: Caller) -> Trust | None:
         """Return a trust of the caller, None when the identity service makes none."""
-        service = self._service()
-        if service is None or not (caller.user and caller.project and caller.roles):
+        service, login = self._service(), self._references.get(self._references.default)
+        # Keystone lets nobody who logged in by an application credential act for another.
+        if service is None or login.application_id or not (caller.user and caller.project and caller.roles):
             return None
         cloud = self.cloud()
         make: Callable[[Login, str], Any] = cloud.session
@@ -233,7 +244,7 @@ class TenantAccounts(_Base):
             service.token()
             return Trust(caller, service, lambda: self._references.get(self._references.default), make)
         except Exception as error:
-            translated = error if isinstance(error, errors.StoreLibError) else _keystone.translate(error)
+            translated = error if isinstance(error, errors.StoreLibError) else failures.translate(error)
             if translated is None:
                 raise
             LOG.warning("no trust of user %s, his own token has to do: %s", caller.user, translated.message)

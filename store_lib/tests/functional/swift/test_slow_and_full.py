@@ -159,26 +159,34 @@ def test_a_server_without_patience(server, make, caplog):
             assert content(it, record.location) == data
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_tls(server, make, tmp_path):
-    """A certificate that nobody trusts is told as such; connections that break are another matter."""
+    """A certificate that nobody trusts, of Swift or Keystone, is told as such; connections that break are not."""
     authority, data = trustme.CA(), image(3 * MIB)
     issued = authority.issue_cert("127.0.0.1")
     ca, cert, key = (tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem"))
     authority.cert_pem.write_to_path(ca)
     issued.cert_chain_pems[0].write_to_path(cert)
     issued.private_key_pem.write_to_path(key)
-    with Relay(int(server.env["PROXY_PORT"]), cert=cert, key=key) as relay:
-        with make(port=relay.port, scheme="https", swift_store_cacert=ca, retry_attempts=20) as it:
+    with contextlib.ExitStack() as stack:
+        ports = (int(server.env[f"{name}_PORT"]) for name in ("PROXY", "KEYSTONE"))
+        relay, keystone = (stack.enter_context(Relay(port, cert=cert, key=key)) for port in ports)
+        secure = {"swift_store_auth_address": f"https://127.0.0.1:{keystone.port}/v3"}
+        swift = {"port": relay.port, "scheme": "https"}
+        with make(**swift, **secure, swift_store_cacert=ca, retry_attempts=20) as it:
             it.add("warm", b"1")
             relay.set(cut_up=1_300_000)
             record = it.add("image", io.BytesIO(data))
             relay.set(cut_up=None, cut_down=700_000)
             assert content(it, record.location) == data
         relay.set(cut_down=None)
-        with make(port=relay.port, scheme="https") as it:
-            with pytest.raises(errors.StoreUnavailable, match="swift_store_cacert") as caught:
-                it.stat(record.location)
-            assert not caught.value.transient
+        for not_trusted in (swift, secure):
+            with make(**not_trusted) as it:
+                with pytest.raises(errors.StoreUnavailable, match="swift_store_cacert") as caught:
+                    it.stat(record.location)
+                assert not caught.value.transient
+        with make(**swift, **secure, swift_store_auth_insecure="true") as it:
+            assert it.stat(record.location).size == len(data)
 
 
 # -- full -------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from swiftclient.client import ClientException
 
 from store_lib import errors
+from store_lib.interface import Status
 from store_lib.tests.functional.swift.support import (
     MIB,
     Request,
@@ -102,6 +103,50 @@ def test_a_trust_outlives_the_users_token(server, base, it):
 
     record = it.add("image", source(), len(data), context=request)
     assert content_of(it, record, Request(server, "demo")) == data
+
+
+def test_an_endpoint_without_an_account(server, base, tmp_path, demo):
+    """Where Swift is may be told without an account: that of the caller's project is meant, or the service's own."""
+    options = own_account(
+        server, container=base, swift_store_multi_tenant="true", swift_store_endpoint=f"{server.env['PROXY_URL']}/v1"
+    )
+    with opened(tmp_path, options) as stores:
+        it = stores["it"]
+        assert it.probe().status is Status.UP
+        for project, request in (("DEMO", demo), ("GLANCE", None)):
+            record = it.add("image", b"data", context=request)
+            assert f"/v1/AUTH_{server.env[f'USER_{project}_PROJECT_ID']}/{base}_image/" in record.location.uri
+            assert content_of(it, record, request) == b"data"
+            it.delete(record.location, context=request)
+
+
+def test_a_service_with_an_application_credential(server, base, tmp_path, demo):
+    """Keystone lets it make no use of trusts: the request's own token has to do for large images, too."""
+    env = server.env
+    options = {
+        "swift_store_multi_tenant": "true",
+        "swift_store_user": "",
+        "swift_store_key": "",
+        "swift_store_application_credential_id": env["USER_GLANCE_APPLICATION_ID"],
+        "swift_store_application_credential_secret": env["USER_GLANCE_APPLICATION_SECRET"],
+    }
+    with opened(tmp_path, own_account(server, container=base, **options)) as stores:
+        data = image(2 * MIB + 5)
+        record = stores["it"].add("image", io.BytesIO(data), len(data), context=demo)
+        assert content_of(stores["it"], record, demo) == data
+        stores["it"].delete(record.location, context=demo)
+    assert trusts(server) == 0
+
+
+def test_where_no_trust_can_be_made(server, base, it, caplog):
+    """The request's own token has to do for a large image, and the log says so."""
+    request, data = Request(server, "demo"), image(2 * MIB + 5)
+    request.roles = ["nobody has it"]
+    record = it.add("image", io.BytesIO(data), len(data), context=request)
+    assert "no trust of user" in caplog.text
+    assert request.auth_token not in caplog.text
+    assert content_of(it, record, request) == data
+    it.delete(record.location, context=request)
 
 
 def test_a_service_token_makes_an_expired_one_good(server, base, tmp_path, demo, fleeting):

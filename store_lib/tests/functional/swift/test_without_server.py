@@ -117,6 +117,20 @@ def test_locations_of_tenants(make):
             parsed(store, other)
 
 
+def test_containers_of_long_ids(make):
+    """With a container for each image its name is never longer than Swift takes, and still is that image's own."""
+    store = make(swift_store_multi_tenant="true", swift_store_container="c" * 200)
+    names, start = store._driver._names, "swift+https://storage/v1/AUTH_1"
+    ids = ["i" * 55, "i" * 56, f"{'i' * 254}a", f"{'i' * 254}b"]
+    containers = [names.container(each) for each in ids]
+    assert [len(each) for each in containers] == [256, 233, 233, 233]
+    assert len({*containers}) == 4
+    for image_id, container in zip(ids, containers, strict=True):
+        assert parsed(store, f"{start}/{container}/{image_id}").container == container
+    with pytest.raises(errors.ForeignLocation):
+        parsed(store, f"{start}/{containers[1]}/{ids[2]}")
+
+
 def test_what_tenancy_offers(make):
     """Lists need one account, access lists need one container an image, URLs need a key."""
     one, many = make().features, make(swift_store_multi_tenant="true").features
