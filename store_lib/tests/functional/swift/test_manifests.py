@@ -42,29 +42,6 @@ def entry(name, size, **more):
     return {"name": f"/c/{name}", "bytes": size, "hash": f"etag-{name}", **more}
 
 
-def test_manifests_with_ranges_and_manifests():
-    """Each run of bytes is found in its object, ranges of manifests within manifests included."""
-    account: Any = Manifests(
-        image=[entry("a", 10), entry("inner", 30, sub_slo=True, range="5-24"), entry("b", 8, range="-3")],
-        inner=[entry("x", 10), entry("y", 20, range="0-19")],
-    )
-    found = segments.static_segments(account, "c", "image", NOBODY)
-    runs = [(each.name, each.start, each.offset, each.size) for each in found if not each.manifest]
-    assert runs == [("a", 0, 0, 10), ("x", 5, 10, 5), ("y", 0, 15, 15), ("b", 5, 30, 3)]
-    assert [each.name for each in found if each.manifest] == ["inner"]
-    account.found["inner"].append(entry("unused", 7))
-    every = [each.name for each in segments.all_segments(account, "c", "image", NOBODY)]
-    assert every == ["a", "inner", "x", "y", "unused", "b"]
-
-
-def test_manifests_with_bytes_of_their_own():
-    """They are told as a segment without a name, and there is no object to remove."""
-    account: Any = Manifests(image=[entry("a", 10), {"data": "aGVsbG8="}])
-    runs = [(each.name, each.offset, each.size) for each in segments.static_segments(account, "c", "image", NOBODY)]
-    assert runs == [("a", 0, 10), ("", 10, 5)]
-    assert [each.name for each in segments.all_segments(account, "c", "image", NOBODY)] == ["a"]
-
-
 def test_manifests_that_cannot_be():
     """One that holds itself ends with an error, and so does one that is no list."""
     for manifest in ([entry("image", 5, sub_slo=True)], {"a": 1}):

@@ -1,6 +1,7 @@
 """Reading and deleting what lies on Swift, whoever wrote it and whatever happened to it."""
 
 import io
+import json
 import tarfile
 import uuid
 
@@ -90,6 +91,53 @@ def test_more_segments_than_a_page_of_a_listing(server, container, tmp_path):
         assert names(connection, container) == []
         assert content(stores["other"], copied.location) == data
     wipe(connection, f"{container}-other")
+
+
+def by_another_client(connection, container, image_id, *more):
+    """Store an image as a static manifest of parts of segments, of a manifest, and of what `more` says; return it.
+
+    All of it lies in a container of its own, the last segment of the inner manifest without being used.
+    """
+    parts, sizes = f"{container}-parts", {"a": 900, "b": 80, "x": 10, "y": 20, "z": 7}
+    pieces = {name: image(size) for name, size in sizes.items()}
+    for name, data in pieces.items():
+        connection.put_object(parts, f"{image_id}/{name}", data)
+
+    def entry(name, **ranged):
+        return {"path": f"/{parts}/{image_id}/{name}", **ranged}
+
+    def manifest(place, name, *entries):
+        connection.put_object(place, name, json.dumps(entries), query_string="multipart-manifest=put")
+
+    manifest(parts, f"{image_id}/inner", entry("x"), entry("y"), entry("z"))
+    first, inner, last = entry("a", range="100-"), entry("inner", range="5-24"), entry("b", range="-30")
+    manifest(container, image_id, first, inner, *more, last)
+    inside = (pieces["x"] + pieces["y"])[5:25]
+    return pieces["a"][100:] + inside, pieces["b"][-30:]
+
+
+def test_static_manifests_of_other_clients(it, server, container):
+    """Of segments used in part, of manifests, of bytes of their own: read as Swift itself does, and gone with all."""
+    connection = client(server)
+    connection.put_container(f"{container}-parts")
+    before, after = by_another_client(connection, container, "segments")
+    images = {"segments": before + after}
+    before, after = by_another_client(connection, container, "bytes", {"data": "aGVsbG8="})
+    images["bytes"] = before + b"hello" + after
+    for image_id, data in images.items():
+        location = f"swift+config://ref1/{container}/{image_id}"
+        assert connection.get_object(container, image_id)[1] == data
+        assert it.stat(location).size == len(data)
+        assert content(it, location) == data
+        for first, length in ((790, 25), (805, 30), (0, 1), (len(data) - 1, 1)):
+            with it.open(location, first, length) as reader:
+                assert reader.read() == data[first : first + length]
+    assert {each.id: each.size for each in it.list()} == {name: len(data) for name, data in images.items()}
+    for image_id in images:
+        it.delete(f"swift+config://ref1/{container}/{image_id}")
+        assert not [each for each in names(connection, f"{container}-parts") if each.startswith(f"{image_id}/")]
+    assert names(connection, container) == []
+    wipe(connection, f"{container}-parts")
 
 
 def in_one_request(connection, container, contents):
