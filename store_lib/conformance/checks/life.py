@@ -18,7 +18,7 @@ from store_lib.interface import Feature
 
 WRITE = Feature.WRITE
 _MANY = 16
-#: Seconds that a child has for an image: there are storages that take minutes.
+#: Seconds that a child has for an image, and each of many at once: there are storages that take minutes.
 _PATIENCE = 600
 
 
@@ -53,7 +53,7 @@ def many_uploads_at_once(place: Place) -> None:
 
     def source(data: bytes) -> Iterator[bytes]:
         yield data[: place.part + 1]
-        together.wait(120)  # all of them are on their way now
+        together.wait(_PATIENCE)  # all of them are on their way now
         yield data[place.part + 1 :]
 
     def work(number: int) -> None:
@@ -72,7 +72,7 @@ def many_downloads_at_once(place: Place) -> None:
 
     def work(number: int) -> None:
         with store.open(uri) as reader:
-            together.wait(120)
+            together.wait(_PATIENCE)
             assert reader.read() == data
 
     _at_once(work, together)
