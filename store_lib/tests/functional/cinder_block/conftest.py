@@ -4,24 +4,30 @@
 ``tools/guest run -- .venv/bin/python -m pytest store_lib/tests/functional/cinder_block``
 """
 
+import functools
 import importlib.util
 import os
 import pathlib
 import subprocess
 import threading
+import time
+import types
 
 import pytest
 
 from store_lib.drivers.cinder.base import connector_of
 from store_lib.drivers.cinder.host import Host
 from store_lib.tests.functional.cinder_block.cloud import LIMIT, Cloud
-from store_lib.tests.functional.cinder_block.target import Target, clear
+from store_lib.tests.functional.cinder_block.stand_in import StandIn
+from store_lib.tests.functional.cinder_block.target import Target, log_out
 from store_lib.tests.support import until
 
 TOP = pathlib.Path(__file__).resolve().parents[4]
 PARTS = TOP / "tools/guest.d"
 #: Seconds for what takes some on a busy machine.
 PATIENCE = 120
+#: By how much shorter os-brick's pauses are here, which it makes between looks at devices that are there by then.
+HASTE = 4
 
 
 def pytest_collection_modifyitems(items):
@@ -53,13 +59,29 @@ def _up():
     starter = commands.start()
     commands.use(processutils, starter)
     tool("up")
-    yield
+    with pytest.MonkeyPatch.context() as patches:
+        hasten(patches)
+        yield
     commands.stop(starter)
 
 
-@pytest.fixture
+def hasten(patches):
+    """Have os-brick look for devices more often."""
+    import tenacity
+    from os_brick import utils
+    from os_brick.initiator.connectors import iscsi
+
+    def sleep(seconds):
+        time.sleep(seconds / HASTE)
+
+    retrying = {"Retrying": functools.partial(tenacity.Retrying, sleep=sleep)}
+    patches.setattr(iscsi, "time", types.SimpleNamespace(sleep=sleep, time=time.time))
+    patches.setattr(utils, "tenacity", types.SimpleNamespace(**{**vars(tenacity), **retrying}))
+
+
+@pytest.fixture(scope="class")
 def multipathd(_up):
-    """Have several paths to a device become one for the time of the test."""
+    """Have several paths to a device become one for the time of the test, or of the class of tests."""
     tool("multipath")
     yield
     tool("singlepath")
@@ -72,11 +94,28 @@ def cloud(_up):
     return Cloud()
 
 
+@pytest.fixture(scope="session")
+def stand_in(_up):
+    """Return what answers as a Cinder would, with real devices."""
+    made = StandIn()
+    yield made
+    log_out()
+    made.stop()
+
+
 @pytest.fixture
 def make_target(_up):
     """Return a function that makes a target with one volume; after the test nothing of it may be on this host."""
-    yield Target
-    clear()
+    made = []
+
+    def make(*arguments):
+        made.append(Target(*arguments))
+        return made[-1]
+
+    yield make
+    log_out()
+    for target in made:
+        target.remove()
 
 
 @pytest.fixture

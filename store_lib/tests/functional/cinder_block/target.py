@@ -1,6 +1,7 @@
 """A target of the kernel's own, made through its files: an iSCSI name with one volume, which is a file in memory."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import subprocess
@@ -8,40 +9,41 @@ import uuid
 
 CORE = pathlib.Path("/sys/kernel/config/target/core/iblock_0")
 ISCSI = pathlib.Path("/sys/kernel/config/target/iscsi")
+SESSIONS = pathlib.Path("/sys/class/iscsi_session")
 INITIATOR = "iqn.2026-11.org.example:guest"
 #: Not the address of the loopback itself, whose route is needed.
 PORTALS = ("127.0.0.2:3260", "127.0.0.3:3260")
 USER, PASSWORD = "images", "images-secret"
 MIB = 1024 * 1024
-_MADE: list["Target"] = []
+# What loop devices are asked for, as linux/loop.h has it: the command for it would be a process each time.
+_GET_FREE, _SET_FILE, _CLEAR_FILE, _SET_CAPACITY = 0x4C82, 0x4C00, 0x4C01, 0x4C07
 
 
 class Target:
-    """One volume of `size` bytes, reached over one of PORTALS or over both."""
+    """One volume of `size` bytes, reached over one of PORTALS or over both, or not at all."""
 
     def __init__(self, portals=PORTALS[:1], size=64 * MIB):
         serial = uuid.uuid4()
-        self.portals = portals
+        self.portals: tuple[str, ...] = ()
         self.file = pathlib.Path(f"/tmp/volume-{serial}")
         self.file.write_bytes(b"")
         os.truncate(self.file, size)
         self.iqn = f"iqn.2026-11.org.example:{serial}"
-        told = subprocess.run(
-            ["losetup", "-f", "--show", self.file], check=True, capture_output=True, text=True, timeout=60
-        )
-        self.loop = told.stdout.strip()
+        self.group = ISCSI / self.iqn / "tpgt_1"
+        self.loop = _loop(self.file)
         self.volume = CORE / str(serial)
         self.volume.mkdir(parents=True)
         (self.volume / "control").write_text(f"udev_path={self.loop}")
         (self.volume / "wwn/vpd_unit_serial").write_text(str(serial))
         (self.volume / "enable").write_text("1")
-        self._export()
-        _MADE.append(self)
+        if portals:
+            self.export(portals)
 
-    def _export(self):
-        self.group = ISCSI / self.iqn / "tpgt_1"
+    def export(self, portals):
+        """Have it be reached."""
+        self.portals = portals
         self.group.mkdir(parents=True)
-        for portal in self.portals:
+        for portal in portals:
             (self.group / "np" / portal).mkdir()
         unit = self.group / "lun/lun_1"
         unit.mkdir()
@@ -76,15 +78,24 @@ class Target:
             **(several if len(self.portals) > 1 else {}),
         }
 
+    def in_use(self):
+        """Return whether this host is logged in to it."""
+        names = []
+        for session in SESSIONS.glob("session*/targetname"):
+            with contextlib.suppress(OSError):  # it ends just now
+                names.append(session.read_text().strip())
+        return self.iqn in names
+
     def grow(self, size):
         """Have the volume get larger."""
         os.truncate(self.file, size)
-        subprocess.run(["losetup", "-c", self.loop], check=True, timeout=60)
+        with open(self.loop, "rb") as device:
+            fcntl.ioctl(device, _SET_CAPACITY)
 
-    def remove(self):
-        """Take it away, in use or not."""
+    def withdraw(self):
+        """Have it be reached no more, in use or not."""
         client = self.group / "acls" / INITIATOR
-        steps = [
+        _each(
             lambda: (self.group / "enable").write_text("0"),
             (client / "lun_1/volume").unlink,
             (client / "lun_1").rmdir,
@@ -94,14 +105,38 @@ class Target:
             *[(self.group / "np" / portal).rmdir for portal in self.portals],
             self.group.rmdir,
             self.group.parent.rmdir,
+        )
+        self.portals = ()
+
+    def remove(self):
+        """Take it away, in use or not."""
+        self.withdraw()
+        _each(
             self.volume.rmdir,
             CORE.rmdir,  # else Cinder, which counts volumes and not folders, would make it again
-            lambda: subprocess.run(["losetup", "-d", self.loop], check=False, timeout=60),
+            self._free,
             self.file.unlink,
-        ]
-        for step in steps:
-            with contextlib.suppress(OSError):
-                step()
+        )
+
+    def _free(self):
+        with open(self.loop, "rb") as device:
+            fcntl.ioctl(device, _CLEAR_FILE)
+
+
+def _loop(path):
+    """Return the name of a block device over a file."""
+    with open("/dev/loop-control", "rb") as control:
+        name = f"/dev/loop{fcntl.ioctl(control, _GET_FREE)}"
+    with open(name, "r+b", buffering=0) as device, open(path, "r+b") as file:
+        fcntl.ioctl(device, _SET_FILE, file.fileno())
+    return name
+
+
+def _each(*steps):
+    """Do all of them, whatever becomes of one."""
+    for step in steps:
+        with contextlib.suppress(OSError):
+            step()
 
 
 @contextlib.contextmanager
@@ -115,9 +150,7 @@ def silence(portal):
         subprocess.run(["ip", "route", "del", *route], check=True, timeout=60)
 
 
-def clear():
-    """Log out of all targets and remove them."""
+def log_out():
+    """Log out of all targets and forget them."""
     for action in ("-u",), ("-o", "delete"):
         subprocess.run(["iscsiadm", "-m", "node", *action], check=False, capture_output=True, timeout=120)
-    while _MADE:
-        _MADE.pop().remove()
