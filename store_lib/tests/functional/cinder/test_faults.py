@@ -231,6 +231,7 @@ def test_deleting_fails_later(shared, cloud, view):
     view.gone()
 
 
+@pytest.mark.long
 def test_deleting_fails_for_good(shared, cloud, view):
     """The storage refuses to: Cinder tells that by a state, out of which only an administrator brings the volume."""
     store = shared("nfs1")

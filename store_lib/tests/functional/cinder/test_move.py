@@ -108,6 +108,7 @@ def test_two_stores_of_one_type(make_pair, view):
     assert len(view.volumes()) == 1
 
 
+@pytest.mark.long
 def test_stores_of_two_projects(make_pair, view):
     """Their images are copied by their bytes, whether the source is to stay or not."""
     stores = make_pair("rbd1", "rbd2", users=("images", "poor"))
@@ -118,6 +119,7 @@ def test_stores_of_two_projects(make_pair, view):
     until(lambda: [each.volume_type for each in view.volumes()] == ["rbd2"])
 
 
+@pytest.mark.long
 def test_a_source_with_snapshots(make_pair, cloud, view):
     """Cinder does not move its volume: it is copied, and stays where it was, which is said."""
     stores = make_pair("rbd1", "rbd2", cinder_delete_timeout=20)
@@ -134,6 +136,7 @@ def test_a_source_with_snapshots(make_pair, cloud, view):
     until(lambda: not snapshots.list())
 
 
+@pytest.mark.long
 def test_a_source_that_is_being_read(make_pair, view):
     """Its volume is not moved under the reader's hands."""
     stores = make_pair("rbd1", "rbd2", cinder_delete_timeout=5)
@@ -147,6 +150,7 @@ def test_a_source_that_is_being_read(make_pair, view):
     view.settled()
 
 
+@pytest.mark.long
 def test_a_retype_that_changes_nothing(make_pair, view):
     """Cinder takes the order and leaves the volume as it is: neither is a move claimed, nor is anything lost."""
     stores = make_pair("rbd1", "nowhere")  # a type that no backend serves
@@ -175,6 +179,7 @@ def test_a_retype_that_fails_half_way(make_pair, cloud, view):
         view.settled()
 
 
+@pytest.mark.long
 def test_answers_are_lost_while_moving_and_cloning(make_pair, cloud, view):
     """What was ordered is looked for, not ordered twice."""
     with cloud.relay() as relay:

@@ -52,7 +52,7 @@ def test_the_peer_reads_and_deletes_what_store_lib_wrote(shared, peer, view, kin
         store.open(uri)
 
 
-@pytest.mark.parametrize(("kind", "known"), CASES)
+@pytest.mark.parametrize(("kind", "known"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.long)])
 def test_store_lib_reads_and_deletes_what_the_peer_wrote(shared, peer, view, kind, known):
     """And lists it; a location without the store, as single stores wrote it, does as well."""
     store = shared(kind, called=kind)
