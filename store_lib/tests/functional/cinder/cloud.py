@@ -10,8 +10,6 @@ import sqlite3
 import subprocess
 import types
 
-import psutil
-
 from store_lib.tests import support
 from store_lib.tests.relay import Relay
 
@@ -54,21 +52,15 @@ class Cloud:
         """Have Cinder gone for the time of ``with``."""
         pid = self.pid
         os.killpg(pid, signal.SIGKILL)
-        support.until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 30)
+        support.until(lambda: support.ended(pid), 30)
         try:
             yield
         finally:
             self.start()
 
-    @contextlib.contextmanager
     def stopped(self):
         """Have Cinder hang for the time of ``with``."""
-        pid = self.pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        return support.stopped(self.pid)
 
     def change_database(self, statement, *values):
         """Change what Cinder remembers, where its API has no means or no working one."""

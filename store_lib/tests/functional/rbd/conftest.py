@@ -8,13 +8,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
 
 import pytest
 
-from store_lib.tests.support import until
+from store_lib.tests import support
 
 TOP = pathlib.Path(__file__).resolve().parents[4]
 SERVICE = TOP / "tools/services/ceph"
@@ -58,16 +57,10 @@ class Cluster:
     @contextlib.contextmanager
     def stopped(self, name):
         """Have a daemon hang for the time of ``with``, yet an OSD for ten seconds at most: see `settle`."""
-        pid = self.pid(name)
-        os.kill(pid, signal.SIGSTOP)
-        timer = threading.Timer(10 if name == "osd.0" else 300, os.kill, (pid, signal.SIGCONT))
-        timer.start()
         try:
-            yield
+            with support.stopped(self.pid(name), 10 if name == "osd.0" else 300):
+                yield
         finally:
-            timer.cancel()
-            timer.join()
-            os.kill(pid, signal.SIGCONT)
             self.settle()
 
     def settle(self):
@@ -103,7 +96,7 @@ class Cluster:
         """Have a daemon gone for the time of ``with``."""
         pid = self.pid(name)
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not running(pid), 30)
+        support.until(lambda: support.ended(pid), 30)
         try:
             yield
         finally:
@@ -138,14 +131,6 @@ class Cluster:
         """End everything."""
         self.admin.shutdown()
         subprocess.run([SERVICE, "stop", self.folder], check=True, timeout=120)
-
-
-def running(pid):
-    """Return whether a process still does something."""
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -187,16 +187,6 @@ class Gateway(Server):
         """Its process."""
         return int(pathlib.Path(self.env["RGW_PIDFILE"]).read_text())
 
-    @contextlib.contextmanager
-    def stopped(self):
-        """Have it hang for the time of ``with``."""
-        pid = self.pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
     def end(self):
         """End it in the middle of what it does.
 
