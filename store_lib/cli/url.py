@@ -22,7 +22,7 @@ class UrlOfImage(ShowOne):
 
     def get_epilog(self) -> str:
         """Return examples."""
-        return "example: curl -o copy.raw $(store-lib image url URI --seconds 600 -f value -c url)"
+        return 'example: curl -o copy.raw "$(store-lib image url URI --seconds 600 -f value -c url)"'
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
