@@ -15,15 +15,15 @@ from typing import Any, Protocol
 
 from store_lib import errors
 from store_lib.drivers.swift import failures
-from store_lib.interface import MIB, Context
+from store_lib.interface import KIB, MIB, Context
 
 __all__ = ["Account", "Answer", "Body", "Connections", "Listing", "TokenSource", "server_info"]
 
 _CHUNK = 1 * MIB
 #: Connections kept open for the next request.
 _IDLE = 16
-#: Bytes that a body is sent in; the default of 16 KiB costs a processor more than the transfer itself.
-_BLOCK = 256 * 1024
+#: Bytes that a body is sent in, each well within the time that the server may be silent.
+_BLOCK = 256 * KIB
 
 
 class TokenSource(Protocol):
@@ -159,17 +159,29 @@ class Connections:
         from requests.adapters import HTTPAdapter
         from swiftclient.client import HTTPConnection
 
-        class Adapter(HTTPAdapter):
-            """Sends bodies in larger blocks."""
-
-            def init_poolmanager(self, *args: Any, **more: Any) -> None:
-                super().init_poolmanager(*args, **more, blocksize=_BLOCK)
-
         authorities = self._verify if isinstance(self._verify, str) else None
         connection = HTTPConnection(url, cacert=authorities, insecure=self._verify is False)
         connection.requests_args["allow_redirects"] = False  # a token goes to no other server
-        connection.request_session.mount(f"{urllib.parse.urlsplit(url).scheme}://", Adapter(pool_maxsize=1))
+        connection.request_session.mount(f"{urllib.parse.urlsplit(url).scheme}://", HTTPAdapter(pool_maxsize=1))
         return connection
+
+
+class Blocks:
+    """The body of a request as HTTP clients send it block by block, without a copy of the bytes."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for at in range(0, len(self._data), _BLOCK):
+            yield self._data[at : at + _BLOCK]
+
+    def let_go(self) -> None:
+        """Forget the bytes: the client keeps a request for as long as its connection."""
+        self._data = memoryview(b"")
 
 
 class Body:
@@ -224,11 +236,11 @@ class Account:
         *,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: bytes | memoryview | None = None,
     ) -> Answer:
         """Send a request and return the answer, whatever its status, once its body was read.
 
-        :param body: bytes, or a seekable file with a ``len()``.
+        :param body: of a memoryview nothing is held once this returns or raises.
         :raises Forbidden: Swift takes no token of these credentials.
         :raises StoreUnavailable: no token can be had, or Swift cannot check it.
         """
@@ -245,7 +257,7 @@ class Account:
         *,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: bytes | memoryview | None = None,
     ) -> Body:
         """Send a request as `request` does and return the answer with its body still to be read, or closed."""
         target = self.path + "".join(f"/{_quoted(part)}" for part in (container, name) if part is not None)
@@ -258,8 +270,6 @@ class Account:
         found.close()
         if not self.tokens.renew(proof):
             raise errors.Forbidden("Swift refuses the token")
-        if hasattr(body, "seek"):
-            body.seek(0)
         found = self._send(ctx, method, target, {**(headers or {}), **self.tokens.headers()}, body)
         if found.answer.status == 401:
             found.close()
@@ -269,16 +279,20 @@ class Account:
             raise errors.StoreUnavailable("Swift cannot check tokens with its identity service, or is another cloud's")
         return found
 
-    def _send(self, ctx: Context, method: str, target: str, headers: Mapping[str, str], body: Any) -> Body:
+    def _send(
+        self, ctx: Context, method: str, target: str, headers: Mapping[str, str], body: bytes | memoryview | None
+    ) -> Body:
         ctx.check()
         connection = self._connections.take(self._server, ctx.timeout)
+        blocks = Blocks(memoryview(body or b""))
         try:
             length = {"Content-Length": str(len(body))} if body is not None else {}
-            data = body if body is not None and len(body) else b""
-            response = connection.request(method, target, data, {**headers, **length})
+            response = connection.request(method, target, blocks if body else b"", {**headers, **length})
         except BaseException:
             connection.close()
             raise
+        finally:
+            blocks.let_go()
 
         def done(clean: bool) -> None:
             if clean:

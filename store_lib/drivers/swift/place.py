@@ -36,7 +36,7 @@ class Place:
         ctx: Context,
         container: str,
         name: str,
-        body: Any = b"",
+        body: bytes | memoryview = b"",
         *,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, Any] | None = None,
@@ -52,8 +52,6 @@ class Place:
             if not self.create or attempt == _TRIES - 1:
                 break
             self.account.request(ctx, "PUT", container).check()
-            if hasattr(body, "seek"):
-                body.seek(0)
         raise errors.StoreUnavailable(
             f"container {container} is missing: make it ('store-lib store init'), or set "
             "swift_store_create_container_on_put",

@@ -94,7 +94,7 @@ class SwiftUpload(Upload[SwiftAddress]):
         self._begun = True
         self._put(self._prefix + "begun", b"").check()
 
-    def _put(self, name: str, body: Any, **more: Any) -> Answer:
+    def _put(self, name: str, body: bytes | memoryview, **more: Any) -> Answer:
         return self._place.put(self._ctx, self._place.segments, name, body, **more)
 
     def _name(self, suffix: str) -> str:
@@ -106,7 +106,7 @@ class SwiftUpload(Upload[SwiftAddress]):
     def write_part(self, part: Part) -> Token:
         """Put a segment; Swift compares its ETag with the bytes, and this the answer's."""
         name = self._name(f"{part.index:08d}")
-        answer = self._put(name, part.reader(), headers={"ETag": part.digest or "", **_KIND}).check()
+        answer = self._put(name, part.data, headers={"ETag": part.digest or "", **_KIND}).check()
         if answer.etag != part.digest:
             raise errors.DigestMismatch(
                 "Swift acknowledged a segment with another ETag than that of its bytes", transient=True
@@ -169,7 +169,7 @@ class SwiftUpload(Upload[SwiftAddress]):
             self._committing = True
             headers = {"ETag": part.digest or "", "If-None-Match": "*", UPLOAD: self.uuid, **_KIND}
             answer = self._refused(
-                self._place.put(self._ctx, self._place.container, self._address.object, part.reader(), headers=headers)
+                self._place.put(self._ctx, self._place.container, self._address.object, part.data, headers=headers)
             )
             if answer.etag != part.digest:
                 self._account.request(self._ctx, "DELETE", self._place.container, self._address.object)

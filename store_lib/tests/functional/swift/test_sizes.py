@@ -1,14 +1,14 @@
 """Images around the borders of segments, by the sizes that nobody set, and spoilt on their way."""
 
+import gc
 import io
 import logging
 
 import pytest
 
-from store_lib.interface import Part
+from store_lib.drivers.swift.client import Blocks
 from store_lib.tests.functional.swift.support import MIB, client, image, names, opened, own_account
 from store_lib.tests.support import content
-from store_lib.values import PartReader
 
 pytestmark = pytest.mark.usefixtures("one_login")
 
@@ -66,16 +66,16 @@ def test_sizes_that_nobody_set(server, container, tmp_path):
 
 def test_bytes_that_change_on_their_way(it, caplog, monkeypatch):
     """Swift refuses them, since it was told their digest beforehand: they are sent again."""
-    reader = Part.reader
+    blocks = Blocks.__iter__
     spoilt: list[int] = []
 
-    def once_spoilt(part):
-        if part.length and not spoilt:
-            spoilt.append(part.index)
-            return PartReader(memoryview(bytes(part.length)))
-        return reader(part)
+    def once_spoilt(body):
+        if not spoilt:
+            spoilt.append(len(body))
+            return iter([bytes(len(body))])
+        return blocks(body)
 
-    monkeypatch.setattr(Part, "reader", once_spoilt)
+    monkeypatch.setattr(Blocks, "__iter__", once_spoilt)
     for size in (1000, 2 * MIB + 5):
         spoilt.clear()
         data = image(size)
@@ -85,3 +85,10 @@ def test_bytes_that_change_on_their_way(it, caplog, monkeypatch):
         assert caplog.text.count("answered 422") == 1
         assert content(it, record.location) == data
         caplog.clear()
+
+
+def test_nothing_of_an_image_stays_in_memory(it):
+    """Connections that wait for the next request hold no bytes of the last one."""
+    for size in (1000, 2 * MIB + 5):
+        it.add(f"image-{size}", io.BytesIO(image(size)), size)
+    assert [len(each) for each in gc.get_objects() if isinstance(each, Blocks) and len(each)] == []
