@@ -329,5 +329,13 @@ CASES = [
         rounds=3,
         peer=False,
     ),
-    Case("swift-add-1g-memory", "add 1 GiB to a slow Swift", _slow_server, [], [Target("memory", 150)], rounds=1),
+    Case(
+        "swift-add-1g-memory",
+        "add 1 GiB to a slow Swift",
+        _slow_server,
+        [],
+        [Target("memory", 150)],
+        rounds=1,
+        peer=False,  # what it takes counts, and the peer takes minutes
+    ),
 ]
