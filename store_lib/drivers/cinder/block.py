@@ -15,7 +15,7 @@ from store_lib.drivers.cinder import failures
 from store_lib.drivers.cinder.base import Device, PathDevice, refuse_encrypted
 from store_lib.drivers.cinder.brick import BrickConnector
 
-__all__ = ["BlockConnector"]
+__all__ = ["BlockConnector", "eventually"]
 
 LOG = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class BlockConnector(BrickConnector):
     HINT: ClassVar[str]
     #: The device goes when this host is told to let go of it; else only once Cinder has taken the volume away.
     LETS_GO: ClassVar[bool] = True
+    #: What the volume is once it is here.
+    DEVICE: ClassVar[type[PathDevice]] = PathDevice
     #: Seconds in which os-brick's connector has to attach or to detach a volume.
     PATIENCE: ClassVar[float] = 300.0
     #: Seconds in which a device that is there gets its node and size, or goes.
@@ -60,11 +62,11 @@ class BlockConnector(BrickConnector):
             raise errors.Forbidden("Cinder lets this host only read the volume")
         found = self._bounded("attach", lambda: self.brick(connection).connect_volume(dict(connection)))
         path = os.fsdecode(found["path"])
-        if not _eventually(lambda: _ready(path), self.SETTLING):
+        if not eventually(lambda: _ready(path), self.SETTLING):
             raise errors.StoreUnavailable(f"the volume is {path} here, which is no block device with a size")
         self.host.own(path, writable)
         told = {name: value for name, value in found.items() if isinstance(value, (str, int, bool, list))}
-        return PathDevice(path, writable, told | {"path": path, "devices": instances(path)})
+        return self.DEVICE(path, writable, told | {"path": path, "devices": instances(path)})
 
     def detach(self, connection: Mapping[str, Any], info: Mapping[str, Any], own: bool) -> None:
         """Take the device away, by force where it must be, and see that it and its parts are gone.
@@ -91,7 +93,7 @@ class BlockConnector(BrickConnector):
     def _is_gone(self, devices: Mapping[str, str], problem: errors.StoreLibError | None) -> bool:
         """Whether nothing of the volume is here, as its devices tell, where they are known and are to go."""
         if self.LETS_GO and devices:
-            return _eventually(lambda: not remaining(devices), self.SETTLING)
+            return eventually(lambda: not remaining(devices), self.SETTLING)
         return problem is None
 
     def _disconnect(self, connection: Mapping[str, Any], info: Mapping[str, Any]) -> None:
@@ -107,7 +109,7 @@ class BlockConnector(BrickConnector):
             self._bounded("extend", lambda: self.brick(connection).extend_volume(dict(connection)))
         except errors.StoreUnavailable as error:  # what counts is the device
             LOG.info("the kernel was not told that the volume has grown: %s", error.message)
-        if not _eventually(lambda: device.size() >= size, self.GROWING):
+        if not eventually(lambda: device.size() >= size, self.GROWING):
             raise errors.BackendError(f"the volume was extended to {size} bytes, and this host sees {device.size()}")
 
     def _bounded(self, what: str, step: Callable[[], T]) -> T:
@@ -193,7 +195,7 @@ def remaining(devices: Mapping[str, str]) -> list[str]:
     return [name for name, number in devices.items() if _number(name) == number]
 
 
-def _eventually(condition: Callable[[], bool], seconds: float) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
     """Return whether something comes true in time."""
     until = time.monotonic() + seconds
     pause = 0.02

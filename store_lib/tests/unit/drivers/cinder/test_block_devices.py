@@ -11,7 +11,7 @@ from os_brick.initiator import connector as bricks
 from os_brick.initiator.connectors.fake import FakeConnector
 
 from store_lib import errors
-from store_lib.drivers.cinder import base, block, iscsi
+from store_lib.drivers.cinder import base, block, iscsi, nvmeof
 from store_lib.drivers.cinder.host import Host
 
 PROTOCOLS = ("iscsi", "fibre_channel", "nvmeof", "scaleio")
@@ -72,6 +72,9 @@ def brick(tmp_path, kernel, monkeypatch):
     made = Brick(path)
     monkeypatch.setattr(Host, "prepare", lambda self: None)
     monkeypatch.setattr(bricks.InitiatorConnector, "factory", lambda *args, **options: made)
+    nowhere = types.SimpleNamespace(targets=(), is_replicated=False, get_devices=list)  # see test_nvmeof.py
+    monkeypatch.setattr(nvmeof.NvmeofConnector, "_known", lambda self, connection: nowhere)
+    monkeypatch.setattr(nvmeof.NvmeofConnector, "TOLD", 0.05)
     return made
 
 
