@@ -15,7 +15,7 @@ class BufferSource(Protocol):
     """Where the engine puts bytes on their way to a backend."""
 
     def allocate(self, size: int) -> memoryview:
-        """Return a writable, zeroed block of `size` bytes that nobody else uses."""
+        """Return a writable block of `size` bytes that nobody else uses; what it holds means nothing."""
 
     def release(self, block: memoryview) -> None:
         """Take a block back that nothing refers to any more."""

@@ -83,11 +83,12 @@ class Access:
         threshold: int = settings["filesystem_store_threadpool_threshold"]
         self._way: PerProcessValue[Any]
         self.buffers: BufferSource = HEAP
+        self._shared: SharedBuffers | None = None
         #: Whether helpers run the operations: this process then holds nothing open.
         self.helpers = bool(timeout)
         self._timeout = timeout
         if timeout:
-            self.buffers = SharedBuffers()
+            self.buffers = self._shared = SharedBuffers(runtime)
             self._way = runtime.per_process(lambda: Helpers(limit, timeout, threshold), Helpers.close, Helpers.forget)
         else:
             self._way = runtime.per_process(InProcess, InProcess.end)
@@ -107,3 +108,5 @@ class Access:
     def close(self) -> None:
         """Let go of everything; the next `choose` begins anew."""
         self._way.close()
+        if self._shared is not None:
+            self._shared.close()

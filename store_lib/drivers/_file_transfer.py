@@ -206,8 +206,7 @@ class FileUpload(Upload[FileAddress]):
         """Bring the file to the disk and give it its name."""
         with self._use() as fd:
             try:
-                self._io.sync(fd, size, self._driver.mode)
-                mine: _posix.Seen = self._io.seen(fd)
+                mine: _posix.Seen = self._io.sync(fd, size, self._driver.mode)
                 self._in_place()
             except OSError as error:
                 raise final_error(error) from error

@@ -39,6 +39,8 @@ _MAIN = str(Path(__file__).with_name("_helper_main.py"))
 #: Length of the pickled request, number of a block whose descriptor comes along (0: none).
 _HEADER = struct.Struct("!II")
 _ANSWER = struct.Struct("!I")
+#: Most bytes of an answer that are taken at once; nearly all are shorter.
+_PIECE = 65536
 #: Largest piece that is read in one call, bytes.
 _READ = 1024 * 1024
 #: Seconds for the process to start, which the first opening of a directory may take beyond the time of one call.
@@ -198,12 +200,8 @@ class Helper:
             del self._told[number]
         request = pickle.dumps((name, arguments, gone))
         try:
-            self._socket.sendall(_HEADER.pack(len(request), new))
-            if new:
-                self._pass_on(new)
-            self._socket.sendall(request)
-            (size,) = _ANSWER.unpack(self._receive(_ANSWER.size, deadline))
-            value, number, text = pickle.loads(self._receive(size, deadline))
+            self._send(_HEADER.pack(len(request), new) + request, new)
+            value, number, text = pickle.loads(self._receive(deadline))
             self.answered = time.monotonic()
         except (EOFError, OSError) as error:  # of the connection, which another thread may have closed
             self.kill()
@@ -217,13 +215,21 @@ class Helper:
             raise OSError(number, text)
         return value
 
-    def _pass_on(self, number: int) -> None:
-        block = self._told[number]()
-        assert block is not None
-        self._socket.sendmsg([b"b"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [block.fd]))])
+    def _send(self, message: bytes, new: int) -> None:
+        """Send a request at once, so that the process wakes once for it; with the descriptor of a `new` block."""
+        sent = 0
+        if new:
+            block = self._told[new]()
+            assert block is not None
+            beside = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [block.fd]))
+            sent = self._socket.sendmsg([message], [beside])
+        if sent < len(message):
+            self._socket.sendall(memoryview(message)[sent:])
 
-    def _receive(self, size: int, deadline: float) -> bytes:
+    def _receive(self, deadline: float) -> memoryview:
+        """Return the answer, the only one on its way."""
         data = bytearray()
+        size = _ANSWER.size
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         while len(data) < size:
@@ -233,11 +239,13 @@ class Helper:
                 raise errors.OperationTimeout(
                     f"the file system did not answer within {self._timeout:g} s", transient=False
                 )
-            piece = self._socket.recv(size - len(data))
+            piece = self._socket.recv(_PIECE)
             if not piece:
                 raise EOFError
+            if len(data) < _ANSWER.size <= len(data) + len(piece):
+                size += _ANSWER.unpack_from(data + piece)[0]
             data += piece
-        return bytes(data)
+        return memoryview(data)[_ANSWER.size :]
 
     # -- its end ------------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,11 @@
 Started by `store_lib.drivers._helper` with a socket as descriptor 3 and a lifeline as descriptor 4.  It loads the
 module of file operations by its path, since the package around it imports far more than such a process needs.
 
-A request is a header (length, number of a new block or 0), the descriptor of that block, and a pickled ``(name,
-arguments, numbers of blocks that are gone)``; an answer is a length and a pickled ``(value, errno, text)``.  A buffer
-is described as ``Span(number, start, end)``: bytes of a block of memory that both processes see.
+A request is a header (length, number of a new block or 0) and a pickled ``(name, arguments, numbers of blocks that are
+gone)``, with the descriptor of the new block beside its first bytes; an answer is a length and a pickled ``(value,
+errno, text)``.  The service waits for each answer before it sends anything else, so that either side takes what comes
+as one message.  A buffer is described as ``Span(number, start, end)``: bytes of a block of memory that both processes
+see.
 """
 
 import _thread
@@ -22,6 +24,8 @@ from typing import Any
 
 _SOCKET, _LIFELINE = 3, 4
 _HEADER = struct.Struct("!II")
+#: Most bytes of a request that are taken at once; nearly all are shorter.
+_PIECE = 16384
 _PACKAGE = "store_lib.drivers"
 
 
@@ -63,31 +67,33 @@ class _Server:
     def run(self) -> None:
         """Serve requests until the service closes its end."""
         while True:
-            size, new_block = _HEADER.unpack(self._exactly(_HEADER.size))
-            if new_block:
-                self._take_block(new_block)
-            name, arguments, gone = pickle.loads(self._exactly(size))
+            name, arguments, gone = pickle.loads(self._request())
             for number in gone:
                 self._blocks.pop(number, None)
             answer = pickle.dumps(self._call(name, arguments))
             self._socket.sendall(struct.pack("!I", len(answer)) + answer)
 
-    def _exactly(self, size: int) -> bytes:
+    def _request(self) -> memoryview:
         data = bytearray()
+        fds = array.array("i")
+        size, new_block = _HEADER.size, 0
         while len(data) < size:
-            piece = self._socket.recv(size - len(data))
+            piece, beside, _, _ = self._socket.recvmsg(_PIECE, socket.CMSG_SPACE(fds.itemsize))
             if not piece:
                 os._exit(0)
+            for _, _, passed in beside:
+                fds.frombytes(passed[: fds.itemsize])
+            if len(data) < _HEADER.size <= len(data) + len(piece):
+                length, new_block = _HEADER.unpack_from(data + piece)
+                size += length
             data += piece
-        return bytes(data)
+        if new_block:
+            self._take_block(new_block, fds[0])
+        return memoryview(data)[_HEADER.size :]
 
-    def _take_block(self, number: int) -> None:
-        _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(4))
-        fds = array.array("i")
-        fds.frombytes(ancillary[0][2][:4])
-        size = os.fstat(fds[0]).st_size
-        self._blocks[number] = memoryview(mmap.mmap(fds[0], size))
-        os.close(fds[0])
+    def _take_block(self, number: int, fd: int) -> None:
+        self._blocks[number] = memoryview(mmap.mmap(fd, os.fstat(fd).st_size))
+        os.close(fd)
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, int | None, str]:
         try:

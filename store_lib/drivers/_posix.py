@@ -269,12 +269,18 @@ def _seen(found: os.stat_result) -> Seen:
     return Seen(found.st_size, found.st_mtime, found.st_dev, found.st_ino, found.st_nlink, regular)
 
 
-def sync(file: int, size: int, mode: int) -> None:
-    """Give `file` its final size and permissions (0: leave them) and bring it to the disk."""
-    os.ftruncate(file, size)
-    if mode:
+def sync(file: int, size: int, mode: int) -> Seen:
+    """Give `file` its final size and permissions (0: leave them), bring it to the disk and return what stat tells then.
+
+    What it has already is not set anew: a file server would bring that to its disk, too, each by itself.
+    """
+    found = os.fstat(file)
+    if found.st_size != size:
+        os.ftruncate(file, size)
+    if mode and stat.S_IMODE(found.st_mode) != mode:
         os.fchmod(file, mode)
     os.fsync(file)
+    return _seen(os.fstat(file))
 
 
 def publish(directory: int, file: int, temporary: str | None, name: str) -> None:

@@ -248,7 +248,7 @@ def test_verify_after_write(make_file_store, tmp_path, monkeypatch):
 
     def spoil(file, size, mode):
         os.pwrite(file, bytes([DATA[7] ^ 1]), 7)
-        real(file, size, mode)
+        return real(file, size, mode)
 
     monkeypatch.setattr(_posix, "sync", spoil)
     with pytest.raises(errors.DigestMismatch):
