@@ -50,12 +50,13 @@ GRACE = 2.0
 class SharedRuntime:
     """What all stores of one `Stores` share: the clock and the threads that compute digests.
 
-    :param threads: for digests; the default is one a processor, 2 to 8.
+    :param threads: for digests; the default is one a processor, up to 8.  With a single processor they are computed in
+        the thread that reads: others would take turns with it, and each turn costs.
     """
 
     def __init__(self, clock: Clock | None = None, threads: int | None = None) -> None:
         self.clock = clock or Clock()
-        count = max(2, min(8, os.cpu_count() or 2)) if threads is None else threads
+        count = _digest_threads() if threads is None else threads
         self.digest_pool = Pool(0 if cooperative() else count, "store_lib-digest", self.clock)
 
     def deadline(self, seconds: float | None) -> Deadline:
@@ -74,6 +75,11 @@ class SharedRuntime:
     def close(self, timeout: float) -> list[str]:
         """End the threads; return what is stuck."""
         return self.digest_pool.close(timeout)
+
+
+def _digest_threads() -> int:
+    processors = len(os.sched_getaffinity(0))  # those that this process may use
+    return min(8, processors) if processors > 1 else 0
 
 
 def _context(pool: Pool, clock: Clock) -> OperationContext:

@@ -1,5 +1,6 @@
 """The context of an operation, guarded calls, deadlines and bandwidth."""
 
+import os
 import threading
 import time
 from typing import Any
@@ -219,3 +220,10 @@ def test_monkey_patched_by_eventlet_everything_runs_in_the_callers_thread(monkey
     runtime = StoreRuntime("it", base, shared)
     assert runtime.guarded(threading.current_thread, 1) is threading.current_thread()
     assert runtime.pool.limit == 0
+
+
+@pytest.mark.parametrize(("processors", "threads"), [(1, 0), (2, 2), (3, 3), (64, 8)])
+def test_digests_have_a_thread_a_processor_and_none_where_there_is_one(monkeypatch, processors, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
+    assert SharedRuntime().digest_pool.limit == threads
+    assert SharedRuntime(threads=5).digest_pool.limit == 5
