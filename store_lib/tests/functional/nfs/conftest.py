@@ -1,6 +1,7 @@
 """Stores on real NFS shares, inside the guest.
 
-``tools/run-tests nfs``, or ``tools/guest run -- .venv/bin/python -m pytest store_lib/tests/functional/nfs``.
+``tools/run-tests nfs``, or ``tools/guest run -- .venv/bin/python -m pytest store_lib/tests/functional/nfs``.  Each test
+prints what it saw: with pytest's -rP it is shown of those that passed, too.
 """
 
 import os
@@ -69,6 +70,11 @@ def mounted():
     """Return the mount points of NFS."""
     lines = pathlib.Path("/proc/mounts").read_text().splitlines()
     return [line.split()[1] for line in lines if line.split()[2] in ("nfs", "nfs4")]
+
+
+def show(**seen):
+    """Print what a test saw."""
+    print(", ".join(f"{name}: {value}" for name, value in seen.items()))
 
 
 def server(action):

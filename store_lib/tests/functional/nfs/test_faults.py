@@ -19,6 +19,7 @@ from store_lib.tests.functional.nfs.conftest import (
     mounted,
     run,
     server,
+    show,
     unmount,
 )
 
@@ -70,6 +71,7 @@ def test_unmounted_behind_the_back_nothing_lands_in_the_directory_below(make_sha
         act = (lambda: None) if when == "before" else lambda: unmount(point)
         source = Slow(support.payload(16 * MIB), act)
         watch(lambda source=source: store.add("image-2", source), TIMEOUT + SLACK, errors.StoreUnavailable)
+        show(below=os.listdir(point), share=share.names)
         assert os.listdir(point) == []
         assert share.names == there
         watch(lambda: store.stat(kept.location), SLACK, errors.StoreUnavailable)
@@ -80,6 +82,7 @@ def test_unmounted_behind_the_back_nothing_lands_in_the_directory_below(make_sha
         mount(share, point, version=version)
         assert support.content(store, kept.location) == b"x"
         store.add(f"image-{when}", b"z")
+        show(back=store.probe().status, share=share.names)
     assert share.names == ["image-1", "image-before", "image-during"]
 
 
@@ -94,9 +97,10 @@ def test_another_share_mounted_over_it_during_an_add(make_share, make_nfs, watch
         mount(other, point, version=version)
 
     watch(lambda: store.add("image-1", Slow(support.payload(16 * MIB), replace)), SLACK * 2, errors.StoreUnavailable)
+    unmount(point)
+    show(share=share.names, other=support.names(other.folder), below=os.listdir(point))
     assert support.names(other.folder) == []
     assert share.names == []
-    unmount(point)
     assert os.listdir(point) == []
 
 
@@ -107,11 +111,13 @@ def test_a_local_file_system_mounted_over_it_is_noticed(make_share, make_nfs, wa
     run("mount", "-t", "tmpfs", "none", point)
     try:
         watch(lambda: store.add("image-1", b"x"), SLACK * 2, errors.StoreUnavailable)
+        show(over=os.listdir(point), share=share.names)
         assert os.listdir(point) == []
         assert share.names == []
     finally:
         unmount(point)
     store.add("image-1", b"x")
+    show(back=store.probe().status, share=share.names)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -131,6 +137,7 @@ def test_a_stale_share_is_an_error_and_comes_back_by_a_mount_of_its_own(make_sha
     support.until(lambda: store.probe().status is Status.UP, 90)
     assert support.content(store, record.location) == b"x"
     store.add("image-2", b"y")
+    show(back=store.probe(), share=share.names)
     assert share.names == ["image-1", "image-2"]
 
 
@@ -143,7 +150,9 @@ def test_a_stale_share_of_the_operators_is_an_error_and_no_missing_image(make_sh
     share.folder.mkdir()
     watch(lambda: store.delete(record.location), TIMEOUT + SLACK, errors.StoreUnavailable)
     watch(lambda: store.add("image-2", b"y"), TIMEOUT + SLACK, errors.StoreUnavailable)
-    assert store.probe().status is Status.DOWN
+    found = store.probe()
+    print(found)
+    assert found.status is Status.DOWN
 
 
 # -- the server goes away ---------------------------------------------------------------------------------------------
@@ -199,9 +208,11 @@ def test_a_hung_server_fails_calls_in_time_and_is_back_when_it_is(make_share, ma
         support.until(lambda store=store: store.probe().status is Status.UP, 90)
         assert support.content(store, kept[version]) == b"x"
         store.add("image-3", b"z")
+        show(version=version, back=store.probe().status, share=idle[version].names)
         assert {"image-1", "image-3"} <= set(idle[version].names)
     support.until(lambda: writing.probe().status is Status.UP, 90)
     support.until(lambda: writing.sweep(older_than=0) and busy.names == [], 60)
+    show(written=busy.names)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -220,6 +231,7 @@ def test_a_killed_server_is_told_from_a_broken_mount(make_share, make_nfs, watch
     support.until(lambda: store.probe().status is Status.UP, 90)
     assert support.content(store, kept.location) == b"x"
     store.add("image-3", b"z")
+    show(back=store.probe().status, share=share.names)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -230,11 +242,14 @@ def test_a_server_out_of_reach(make_share, make_nfs, watch, version):
     run("ip", "link", "set", "lo", "down")
     try:
         watch(lambda: store.add("image-2", b"y"), 3 * TIMEOUT + SLACK, errors.StoreUnavailable)
-        assert store.probe().status is Status.DOWN
+        found = store.probe()
+        print(found)
+        assert found.status is Status.DOWN
     finally:
         run("ip", "link", "set", "lo", "up")
     support.until(lambda: store.probe().status is Status.UP, 90)
     assert support.content(store, kept.location) == b"x"
+    show(back=store.probe().status, share=share.names)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -274,10 +289,12 @@ def test_a_hundred_calls_to_a_hung_server_all_end_and_leave_nothing(make_share, 
     store.close()
     support.until(lambda: not helpers(), 30)
     support.until(lambda: threading.active_count() <= threads, 30)
+    show(processes=helpers(), threads_more=threading.active_count() - threads)
 
 
 def test_a_mount_of_a_dead_server_fails_in_time(make_share, make_nfs, watch):
     share = make_share()
     store = make_nfs(share, by_store=True, prepare=False, nfs_mount_options="port=9", filesystem_store_timeout=TIMEOUT)
     watch(lambda: store.add("image-1", b"x"), TIMEOUT + 30, errors.StoreUnavailable)
+    show(mounted=mounted())
     assert mounted() == []

@@ -1,10 +1,13 @@
 """An add against what the mount itself gives.
 
 The guest has one processor, which computes digests while dd's would write: so the store's way of the bytes is compared
-without them, and what they take is allowed for where they are computed.
+without them, and what they take is allowed for where they are computed.  The share is mounted from the server itself,
+past the relay of the other tests, which passes less than that and would hide what a store takes.
 """
 
 import hashlib
+import os
+import pathlib
 import statistics
 import subprocess
 import time
@@ -12,7 +15,7 @@ import time
 import pytest
 
 from store_lib.tests import support
-from store_lib.tests.functional.nfs.conftest import mounted
+from store_lib.tests.functional.nfs.conftest import PORT, mounted
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -28,16 +31,30 @@ def digesting(data):
     return time.monotonic() - began
 
 
+def settle():
+    """Have the server do what a removed file leaves it to do: else the next one's time would hold that."""
+    os.sync()
+    time.sleep(0.2)
+
+
+def reached():
+    """Return the ports of the servers that this machine is a client of."""
+    lines = pathlib.Path("/proc/fs/nfsfs/servers").read_text().splitlines()[1:]
+    return {int(line.split()[2], 16) for line in lines}
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("version", ["3", "4.2"])
 def test_an_add_is_as_fast_as_dd_on_the_same_mount(make_share, make_nfs, tmp_path, version):
     share = make_share()
     (share.folder / ".store_lib").write_text("{}")
+    options = {"prepare": False, "nfs_mount_options": f"port={PORT}"}
     stores = {
-        "add": make_nfs(share, version, prepare=False),
-        "add without digests": make_nfs(share, version, prepare=False, digests=" "),
+        "add": make_nfs(share, version, **options),
+        "add without digests": make_nfs(share, version, digests=" ", **options),
     }
+    assert reached() == {PORT}
     point = mounted()[0]
     data = support.payload(SIZE)
     source = tmp_path / "image"
@@ -49,7 +66,8 @@ def test_an_add_is_as_fast_as_dd_on_the_same_mount(make_share, make_nfs, tmp_pat
             ["dd", f"if={source}", f"of={point}/dd", "bs=1M", "conv=fsync"], check=True, capture_output=True, timeout=60
         )
         took["dd"].append(time.monotonic() - began)
-        subprocess.run(["rm", f"{point}/dd"], check=True, timeout=60)
+        os.unlink(f"{point}/dd")
+        settle()
         took["digests"].append(digesting(data))
         for name, store in stores.items():
             with open(source, "rb") as file:
@@ -57,8 +75,10 @@ def test_an_add_is_as_fast_as_dd_on_the_same_mount(make_share, make_nfs, tmp_pat
                 record = store.add("image-1", file, SIZE)
                 took[name].append(time.monotonic() - began)
             store.delete(record.location)
+            settle()
     middle = {name: statistics.median(times) for name, times in took.items()}
     for name, seconds in middle.items():
-        print(f"NFS {version}: {name}: {SIZE / MIB / seconds:.1f} MiB/s, {seconds:.2f} s")
+        each = " ".join(f"{one:.2f}" for one in took[name])
+        print(f"NFS {version}: {name}: {SIZE / MIB / seconds:.1f} MiB/s, {seconds:.2f} s of {each}")
     assert middle["add without digests"] < middle["dd"] / 0.8
     assert middle["add"] < middle["dd"] / 0.8 + middle["digests"]

@@ -8,7 +8,7 @@ import pytest
 
 from store_lib import Status, errors
 from store_lib.tests import support
-from store_lib.tests.functional.nfs.conftest import VERSIONS, mount, mount_before, mounted, unmount
+from store_lib.tests.functional.nfs.conftest import VERSIONS, mount, mount_before, mounted, show, unmount
 
 MIB = 1024 * 1024
 #: Seconds that a refusal may take on a busy machine; each test prints what it took.
@@ -38,6 +38,7 @@ def test_an_image_is_stored_on_the_share_comes_back_and_goes_and_a_leftover_is_s
     name = ".store_lib-" + "0" * 32 + "-" + "1" * 32 + "-1-2-3-elsewhere"
     (share.folder / name).write_bytes(b"part")
     (found,) = store.leftovers()
+    show(record=record, leftover=found)
     assert (found.kind, found.owner.host) == ("temporary file", "elsewhere")
     assert store.sweep().removed == []
     assert len(store.sweep(older_than=0).removed) == 1
@@ -71,6 +72,7 @@ def test_a_share_without_marker_is_refused_and_never_marked_by_itself(make_share
     assert "marked" in store.initialise()
     assert "already" in store.initialise()
     store.add("image-1", b"x")
+    show(share=support.names(share.folder))
     assert support.names(share.folder) == [".store_lib", "image-1"]
 
 
@@ -81,6 +83,7 @@ def test_an_operators_mount_is_verified_and_never_made(make_share, make_nfs, tmp
     store = make_nfs(share, prepare=False, nfs_mount="false", nfs_mount_point_base=point)
     error = watch(lambda: store.add("image-1", b"x"), SLOW, errors.StoreUnavailable)
     assert "is not mounted" in str(error)
+    show(below=support.names(point), mounted=mounted())
     assert (support.names(point), mounted()) == ([], [])
     mount(share, point)
     store.initialise()
@@ -95,6 +98,7 @@ def test_another_share_in_its_place_is_refused(make_share, make_nfs, tmp_path, w
     mount(other, point)
     store = make_nfs(share, prepare=False, nfs_mount="false", nfs_mount_point_base=point)
     watch(lambda: store.add("image-1", b"x"), SLOW, errors.StoreUnavailable)
+    show(other=support.names(other.folder))
     assert support.names(other.folder) == []
 
 
@@ -109,6 +113,7 @@ def test_the_same_export_with_other_content_is_refused(make_share, make_nfs, wat
     mount(share, point)
     error = watch(lambda: store.add("image-2", b"x"), SLOW, errors.StoreUnavailable)
     assert "another share than before" in str(error)
+    show(share=share.names)
     assert share.names == ["image-1"]
 
 
@@ -125,6 +130,7 @@ def test_a_read_only_export_is_read_only(make_share, make_nfs, watch, version):
     assert support.content(store, uri) == b"abc"
     watch(lambda: store.add("image-2", b"x"), SLOW, errors.StoreLibError)
     watch(lambda: store.delete(uri), SLOW, errors.StoreLibError)
+    show(share=share.names)
     assert (share.folder / "image-1").read_bytes() == b"abc"
 
 
@@ -137,6 +143,7 @@ def test_squashed_root_cannot_write_and_is_told_so(make_share, make_nfs, watch, 
     print(found)
     assert found.status is Status.READ_ONLY
     watch(lambda: store.add("image-2", b"x"), SLOW, errors.StoreLibError)
+    show(share=share.names)
     assert share.names == []
 
 
@@ -149,6 +156,7 @@ def test_a_full_share_fails_the_add_and_keeps_nothing(make_share, make_nfs, watc
     # Every write succeeds, into memory of this machine: only the flush tells.
     watch(lambda: store.add("image-1", iter(support.pieces(data))), SLOW, errors.StoreFull)
     support.until(lambda: share.names == [], 60)
+    show(share=share.names)
     support.until(lambda: store.capacity().free > 3 * MIB, 60)  # the server frees it in its own time
     record = store.add("image-2", data[: 2 * MIB])
     assert support.content(store, record.location) == data[: 2 * MIB]
@@ -178,6 +186,7 @@ def test_several_shares_from_a_file_of_their_own(make_share, make_stores, tmp_pa
     store.initialise()
     small = store.add("small", support.payload(MIB))
     large = store.add("large", support.payload(8 * MIB), 8 * MIB)
+    show(heavy=heavy.names, light=light.names)
     assert (heavy.names, light.names) == (["small"], ["large"])
     assert {each.id for each in store.list()} == {"small", "large"}
     for record in (small, large):
@@ -210,5 +219,6 @@ def test_a_file_store_whose_directory_is_a_share(make_share, make_nfs, tmp_path)
     unmount(folder)
     assert support.names(folder) == []
     record = store.add("image-2", b"x")  # it mounts it
+    show(location=record.location.uri, mounted=mounted(), share=share.names)
     assert share.names == ["image-1", "image-2"]
     assert pathlib.Path(folder, "image-2").read_bytes() == b"x"
