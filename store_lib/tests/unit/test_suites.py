@@ -70,13 +70,13 @@ def suites(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # starts in half the time
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def run(*words, short=None, **texts):
+    def run(*words, short=None, long=(), **texts):
         rows = []
         for name, text in texts.items():
             folder = tmp_path / name
             folder.mkdir(exist_ok=True)
             (folder / f"test_{name}.py").write_text(text)
-            rows.append(module.Suite(name, (name,), 0.01 if name == short else 1.0))
+            rows.append(module.Suite(name, (name,), 0.01 if name == short else 1.0, long=name in long))
         (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long\n")
         monkeypatch.setattr(module, "SUITES", tuple(rows))
         monkeypatch.setattr(module, "TOP", tmp_path)
@@ -183,3 +183,13 @@ def test_servers_of_a_kept_folder_go_on(suites, tmp_path, monkeypatch):
         assert not ended(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
+
+
+def test_a_suite_of_long_tests_runs_in_long_runs_alone(suites):
+    texts = {"near": PASSES, "far": f"import pytest\npytestmark = pytest.mark.long\n{PASSES}"}
+    code, printed = suites(long=["far"], **texts)
+    assert (code, printed.splitlines()[-1]) == (0, "1 passed, 0 failed, 0 skipped")
+    code, printed = suites("--long", long=["far"], **texts)
+    assert (code, row(printed, "far", "-")) == (0, (1, 0, 0))
+    with pytest.raises(SystemExit):
+        suites("far", long=["far"], **texts)
