@@ -18,8 +18,9 @@ __all__ = ["CopyImage", "MigrateImage"]
 
 _WAYS = """\
 Where both stores share a backend the storage copies by itself; else the bytes are read and written. The source is
-deleted only when --delete-source is given, and only once the copy is there and verified; when anything fails, or
-Ctrl-C is pressed, the source is as it was and nothing of the copy stays.
+deleted only when --delete-source is given, and only once the copy is there and verified. When anything fails before,
+or Ctrl-C is pressed, the source is as it was and nothing of the copy stays; when only deleting the source fails, both
+stay.
 
 examples:
 """
