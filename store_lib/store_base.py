@@ -163,7 +163,7 @@ class StoreBase:
             nonlocal lost
             try:
                 with self._seam:
-                    return self._runtime.guarded(lambda: verb(ctx), timeout)
+                    return self._runtime.guarded(lambda: verb(ctx), timeout, progress=lambda: ctx.done)
             except errors.StoreLibError as error:
                 if lost and gone is not None and isinstance(error, errors.NotFound):
                     return gone

@@ -147,12 +147,19 @@ class StoreRuntime:
             missing_ok=missing_ok,
         )
 
-    def guarded(self, function: Callable[[], T], timeout: float | None, pool: Pool | None = None) -> T:
+    def guarded(
+        self,
+        function: Callable[[], T],
+        timeout: float | None,
+        pool: Pool | None = None,
+        progress: Callable[[], int] = lambda: 0,
+    ) -> T:
         """Return ``function()``, given up after `timeout` seconds and some grace: then its thread is abandoned.
 
         Without a time-out, and where there are no threads, it is a plain call.
 
         :param pool: whose thread runs it instead of one of `pool`.
+        :param progress: as long as what it returns is another in each such time, the call is not given up.
         :raises OperationTimeout: outcome unknown.
         """
         pool = pool or self.pool
@@ -160,8 +167,10 @@ class StoreRuntime:
             return function()
         call = _Call(function)
         task = pool.submit(call)
+        seen = progress()
         try:
-            ended = call.ended.wait(timeout + GRACE)
+            while not (ended := call.ended.wait(timeout + GRACE)) and seen != (now := progress()):
+                seen = now
         except BaseException:  # the caller is interrupted: what was begun must not go on behind its back
             if not pool.withdraw(task):
                 call.ended.wait(timeout + GRACE)

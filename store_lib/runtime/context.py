@@ -48,6 +48,8 @@ class OperationContext:
         self.missing_ok = missing_ok
         self.owner = owner
         self.stop = stop
+        #: Items that `map` has worked on so far: while that grows, the operation goes on.
+        self.done = 0
         self._timeout = timeout
         self._deadline = deadline
         self._pool = pool
@@ -134,6 +136,7 @@ class _Mapping:
             failure = error
         with self._changed:
             self._running -= 1
+            self._ctx.done += 1
             self._results[index] = result
             self._error = self._error or failure
             self._changed.notify_all()

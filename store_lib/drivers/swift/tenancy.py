@@ -23,6 +23,9 @@ __all__ = ["Abilities", "Cloud", "OwnAccount", "Tenancy", "TenantAccounts"]
 
 LOG = logging.getLogger(__name__)
 
+#: Names in one bulk delete: many are no faster, and each request must end well within operation_timeout.
+_BULK = 25
+
 
 @dataclasses.dataclass(frozen=True)
 class Abilities:
@@ -53,7 +56,7 @@ class Abilities:
             certain=True,
             least=int(slo.get("min_segment_size", 1)) if slo is not None else 1,
             largest=int(info.get("swift", {}).get("max_file_size", cls.largest)),
-            bulk=min(int(info.get("bulk_delete", {}).get("max_deletes_per_request", 0)), 100),
+            bulk=min(int(info.get("bulk_delete", {}).get("max_deletes_per_request", 0)), _BULK),
             signatures=tuple(info.get("tempurl", {}).get("allowed_digests", ("sha1",))),
         )
 

@@ -22,7 +22,7 @@ def test_abilities():
     told = {"swift": {"max_file_size": 5000}, "slo": {"max_manifest_segments": 4, "min_segment_size": 7}}
     told["bulk_delete"] = {"max_deletes_per_request": 10_000}
     found = Abilities.of(told)
-    assert (found.manifest, found.least, found.largest, found.bulk) == (4, 7, 5000, 100)
+    assert (found.manifest, found.least, found.largest, found.bulk) == (4, 7, 5000, 25)
     assert Abilities.of({"swift": {}}).manifest == 0
 
 

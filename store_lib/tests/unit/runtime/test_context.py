@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from store_lib import errors
+from store_lib.drivers.memory import MemoryDriver
 from store_lib.runtime import Bandwidth, Clock, Deadline, OperationContext, Pool, SharedRuntime, StoreRuntime, new_owner
 from store_lib.settings import BaseSettings, Origin, StoreSettings
 from store_lib.tests.fakes import Gate
@@ -148,6 +149,35 @@ def test_a_guarded_call_that_hangs_is_given_up_with_its_outcome_unknown(runtime)
     assert len(runtime.pool.stuck()) == 1
     gate.open()
     until(lambda: not runtime.pool.stuck())
+
+
+def test_a_guarded_call_that_goes_on_is_not_given_up(runtime):
+    gate = Gate()
+    asked: list[None] = []
+
+    def progress():
+        asked.append(gate.open() if len(asked) > 4 else None)
+        return len(asked)
+
+    runtime.guarded(gate, 0.01, progress=progress)
+    assert len(asked) > 4
+
+
+def test_a_delete_may_take_longer_than_a_request_while_something_goes(make_stores, monkeypatch):
+    """A driver that removes many things one after another, each in time, is let do so to the end."""
+    monkeypatch.setattr("store_lib.runtime.GRACE", 0.0)
+
+    class Slow(MemoryDriver):
+        def delete(self, address, ctx):
+            for _ in range(30):
+                ctx.map(time.sleep, [0.1])
+            return super().delete(address, ctx)
+
+    text = "[DEFAULT]\nenabled_backends = it:slow\n[it]\noperation_timeout = 2\nretry_attempts = 1\n"
+    store = make_stores(text, drivers={"slow": Slow})["it"]
+    record, began = store.add("image", b"data", 4), time.monotonic()
+    store.delete(record.location)
+    assert time.monotonic() - began > 2
 
 
 def test_a_guarded_call_that_gets_no_thread_was_not_done(runtime):
