@@ -24,6 +24,9 @@ LOG = logging.getLogger(__name__)
 _REAP = 0.2
 #: Helpers that work on their first directory at the same time, at most.
 _BEGINNING = 2
+#: Seconds in which nobody tries whether the file system answers again: of those who had to wait for a thread while
+#: others found out that it hangs, each would wait as long once more.
+_PAUSE = 2.0
 
 
 class Helpers:
@@ -53,8 +56,8 @@ class Helpers:
         """Return the helper with the least to do, a new one where all are busy and their limit allows.
 
         While others begin, and may find out that the file system hangs, a new one has to wait for them: no longer than
-        for one call.  While the file system hangs, one caller at a time finds out whether it still does; the others,
-        and those that wait when it is found out, are told at once.
+        for one call.  While the file system hangs, one caller at a time finds out whether it still does, not before a
+        moment has passed; the others, and those that wait when it is found out, are told at once.
 
         :raises StoreUnavailable: the file system hangs, or the store was closed meanwhile.
         """
@@ -76,7 +79,7 @@ class Helpers:
             raise errors.StoreUnavailable("the store was closed meanwhile", transient=False)
         self._reap()
         silent = self._silent_for()
-        if silent is not None and (waited or self._stuck() or self._trying()):
+        if silent is not None and (waited or self._stuck() or self._trying() or self._just_lost()):
             raise errors.StoreUnavailable(
                 f"the file system has not answered for {silent:.0f} s; nothing is begun before", transient=False
             )
@@ -103,6 +106,10 @@ class Helpers:
 
     def _trying(self) -> bool:
         return self._trial is not None and self._trial[0].usable and time.monotonic() < self._trial[1]
+
+    def _just_lost(self) -> bool:
+        """Whether a call was given up a moment ago."""
+        return self._silent is not None and time.monotonic() - self._silent < _PAUSE
 
     def _silent_for(self) -> float | None:
         lost = [helper.lost_since for helper in self._helpers if helper.lost_since is not None]
