@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import platform
@@ -54,6 +55,27 @@ def gone(folder: pathlib.Path) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+#: Digests by the widest registers that the processor has, in threads between which the kernel switches all the time.
+HASH = """
+import concurrent.futures, hashlib
+data = [bytes([each]) * 300_000 for each in range(8)]
+wanted = [hashlib.sha512(each).hexdigest() for each in data]
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for _ in range(40):
+        assert [each.hexdigest() for each in pool.map(hashlib.sha512, data)] == wanted
+print(hashlib.sha512(b"".join(data)).hexdigest())
+"""
+
+
+def test_registers_are_kept_for_each_thread_and_process():
+    """Whatever registers this processor has: the guest's kernel gives all of them to each of its processes."""
+    several = f"for n in 1 2 3; do {sys.executable} -c '{HASH}' & done; wait"
+    done = guest("sh", "-c", several)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = b"".join(bytes([each]) * 300_000 for each in range(8))
+    assert done.stdout.split() == [hashlib.sha512(data).hexdigest()] * 3
 
 
 def test_the_commands_output_and_exit_code_come_back():
