@@ -11,7 +11,7 @@ from store_lib import errors
 from store_lib.drivers.memory import MemoryDriver
 from store_lib.runtime import Bandwidth, Clock, Deadline, OperationContext, Pool, SharedRuntime, StoreRuntime, new_owner
 from store_lib.settings import BaseSettings, Origin, StoreSettings
-from store_lib.tests.fakes import Gate
+from store_lib.tests.script import Gate
 from store_lib.tests.support import until
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from store_lib import errors
 from store_lib.runtime import Clock, Pool, cooperative
-from store_lib.tests.fakes import Gate
+from store_lib.tests.script import Gate
 from store_lib.tests.support import in_child, until
 
 

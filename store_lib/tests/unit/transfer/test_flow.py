@@ -8,7 +8,7 @@ import pytest
 
 from store_lib import errors
 from store_lib.runtime import Clock, Pool
-from store_lib.tests.fakes import Gate
+from store_lib.tests.script import Gate
 from store_lib.tests.support import until
 from store_lib.transfer.flow import Flow, Line
 
