@@ -1,6 +1,5 @@
-"""The facade: features, names in errors, listing, sweeping, and life after a fork."""
+"""The facade: features, names in errors, listing, access lists, and life after a fork."""
 
-import dataclasses
 import datetime
 import hashlib
 import io
@@ -15,7 +14,6 @@ from store_lib import Deletion, Location, errors
 from store_lib.interface import Feature, Limits
 from store_lib.tests import fakes
 from store_lib.tests.support import content, in_child, payload
-from store_lib.transfer.digest import split_digest
 
 URI = "memory://it/image"
 
@@ -261,63 +259,6 @@ def test_the_callers_context_reaches_the_driver(make_store):
     assert driver.script.of("open")[-1].detail["ctx"].caller is token
 
 
-# -- sweep ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def littered(make_store):
-    """Return a store with three unfinished uploads: of a live writer, of a dead one, and of another host, old."""
-    driver = fakes.fake()
-    store = make_store(driver)
-    store.add("image", b"abc")
-    uploads = []
-    for number in range(3):
-        ctx = store._runtime.context()
-        if number == 2:
-            ctx.owner = dataclasses.replace(ctx.owner, boot="0" * 32)
-        upload = store._driver.upload(f"lost-{number}", None, ctx)
-        upload.start()
-        uploads.append(upload)
-    state = store._driver._state.get()
-    old = store._runtime.wall() - datetime.timedelta(hours=25)
-    for upload in uploads[1:]:
-        state.unfinished[upload.uuid].active = old
-    live = uploads[0]
-    uploads.clear()
-    del upload
-    yield store
-    live.abort()
-
-
-def test_only_what_nobody_writes_is_swept(littered):
-    assert sorted(each.alive for each in littered.leftovers()) == [False, False, True]
-    dry = littered.sweep(dry_run=True)
-    assert (len(dry.removed), len(dry.kept), len(dry.failed)) == (2, 1, 0)
-    assert len(list(littered.leftovers())) == 3
-    done = littered.sweep()
-    assert (len(done.removed), len(done.kept), len(done.failed)) == (2, 1, 0)
-    (left,) = littered.leftovers()
-    assert left.alive
-    assert content(littered, URI) == b"abc"
-
-
-def test_age_is_the_callers_or_the_stores(littered):
-    assert littered.sweep(older_than=26 * 3600).removed == []
-    assert len(littered.sweep(older_than=24 * 3600).removed) == 2
-
-
-def test_what_is_needed_after_all_is_kept_and_failures_are_told(littered):
-    script = littered._driver.script
-    script.fail("sweep", errors.InUse("needed"), 1)
-    script.fail("sweep", errors.Forbidden("no"), 2)
-    done = littered.sweep()
-    assert (len(done.removed), len(done.kept), len(done.failed)) == (0, 2, 1)
-    leftover, error = done.failed[0]
-    assert isinstance(error, errors.Forbidden)
-    assert (error.store, error.operation) == ("it", "sweep")
-    assert leftover in list(littered.leftovers())
-
-
 # -- forks ------------------------------------------------------------------------------------------------------------
 
 
@@ -384,16 +325,6 @@ def test_an_upload_of_the_parent_is_not_ended_by_its_child(make_store):
         yield payload(3000)
 
     assert content(store, store.add("image", source()).location) == payload(3000) * 2
-
-
-# -- digests as text --------------------------------------------------------------------------------------------------
-
-
-def test_split_digest():
-    assert split_digest("MD5:" + "A" * 32) == ("md5", "a" * 32)
-    for wrong in ("md5", "md5:", "md5:" + "g" * 32, "md5:" + "a" * 31, "nope:aa", "", "md5:" + "٣" * 32):
-        with pytest.raises(errors.UnknownDigest):
-            split_digest(wrong)
 
 
 # -- access lists -----------------------------------------------------------------------------------------------------

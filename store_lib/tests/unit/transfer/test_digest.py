@@ -8,7 +8,7 @@ import pytest
 from store_lib import errors
 from store_lib.runtime import Clock, Pool
 from store_lib.tests.support import payload
-from store_lib.transfer.digest import Digests, check_algorithms, new_hash
+from store_lib.transfer.digest import Digests, check_algorithms, new_hash, split_digest
 from store_lib.transfer.flow import Flow
 
 DATA = payload(100_000)
@@ -80,3 +80,10 @@ def test_names_of_no_digest(name):
         check_algorithms(["sha256", name])
     with pytest.raises(errors.UnknownDigest):
         new_hash(name)
+
+
+def test_a_digest_as_text():
+    assert split_digest("MD5:" + "A" * 32) == ("md5", "a" * 32)
+    for wrong in ("md5", "md5:", "md5:" + "g" * 32, "md5:" + "a" * 31, "nope:aa", "", "md5:" + "٣" * 32):
+        with pytest.raises(errors.UnknownDigest):
+            split_digest(wrong)
