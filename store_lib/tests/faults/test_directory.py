@@ -137,17 +137,72 @@ def test_no_directory_from_the_start(make_file_store, tmp_path, what):
     assert (tmp_path / "file").read_bytes() == b"theirs"
 
 
-def _change(change, images, aside):
-    if change.startswith("removed"):
-        shutil.rmtree(images)
-    else:
-        os.rename(images, aside)
-    if change.endswith("made again"):
-        images.mkdir()
-    elif change.endswith("by a link"):
-        os.symlink(aside, images)
-    elif change.endswith("by a file"):
-        images.touch()
+class Change:
+    """Something that happens to the directory, once, when it is called."""
+
+    def __init__(self, what, images, aside):
+        self.done = False
+        self._what = what
+        self._images = images
+        self._aside = aside
+
+    def __call__(self):
+        if self.done:
+            return
+        self.done = True
+        if self._what.startswith("removed"):
+            shutil.rmtree(self._images)
+        else:
+            os.rename(self._images, self._aside)
+        if self._what.endswith("made again"):
+            self._images.mkdir()
+        elif self._what.endswith("by a link"):
+            os.symlink(self._aside, self._images)
+        elif self._what.endswith("by a file"):
+            self._images.touch()
+
+    def mend(self):
+        """Put the directory back, or one without images where it was removed."""
+        if self._images.is_symlink() or self._images.is_file():
+            self._images.unlink()
+        if self._images.exists() and self._aside.exists():
+            self._images.rmdir()
+        if self._aside.exists():
+            os.rename(self._aside, self._images)
+        self._images.mkdir(exist_ok=True)
+
+
+def _source(when, change, begun):
+    """Yield an image, with the change after the first parts or after the last byte."""
+    for index, piece in enumerate(support.pieces(DATA, PART)):
+        if index == 5 and when == "first part":
+            assert begun.is_set()
+            change()
+        yield piece
+    if when == "last byte":
+        assert begun.is_set()
+        change()
+
+
+def _during_an_add(when, change, monkeypatch):
+    """Have the change happen at that moment of the next add; return the source for that."""
+    begun = threading.Event()
+    start, publish = _file_transfer.FileUpload.start, _posix.publish
+
+    def begin(upload):
+        if when == "start":
+            change()
+        start(upload)
+        begun.set()
+
+    def end(*arguments):
+        if when == "publish":
+            change()
+        publish(*arguments)
+
+    monkeypatch.setattr(_file_transfer.FileUpload, "start", begin)
+    monkeypatch.setattr(_posix, "publish", end)
+    return _source(when, change, begun)
 
 
 CHANGES = [
@@ -166,57 +221,16 @@ def test_in_the_middle_of_an_add(store, images, tmp_path, monkeypatch, temporary
     """The directory changes while an image is written, and just before its name is given: no image lands anywhere."""
     aside = tmp_path / "aside"
     old = store.add("old", b"old")
-    done: list[bool] = []
-    begun = threading.Event()
-    start = _file_transfer.FileUpload.start
-
-    def alter():
-        if not done:
-            done.append(True)
-            _change(change, images, aside)
-
-    def begin(upload):
-        if when == "start":
-            alter()
-        start(upload)
-        begun.set()
-
-    monkeypatch.setattr(_file_transfer.FileUpload, "start", begin)
-
-    def source():
-        for index, piece in enumerate(support.pieces(DATA, PART)):
-            if index == 5 and when == "first part":
-                assert begun.is_set()
-                alter()
-            yield piece
-        if when == "last byte":
-            assert begun.is_set()
-            alter()
-
-    if when == "publish":
-        real = _posix.publish
-
-        def publish(*arguments):
-            alter()
-            real(*arguments)
-
-        monkeypatch.setattr(_posix, "publish", publish)
+    happening = Change(change, images, aside)
+    source = _during_an_add(when, happening, monkeypatch)
     with pytest.raises(errors.StoreLibError) as caught:
-        store.add("new", source())
+        store.add("new", source)
     assert isinstance(caught.value, errors.StoreUnavailable)
-    assert done
+    assert happening.done
     for folder in (images, aside):
         if folder.is_dir() and not folder.is_symlink():
-            assert "new" not in support.names(folder)
             assert set(support.names(folder)) <= {"old"}
-    # Mended:
-    if images.is_symlink() or images.is_file():
-        images.unlink()
-    if images.exists() and aside.exists():
-        images.rmdir()
-    if aside.exists():
-        os.rename(aside, images)
-    images.mkdir(exist_ok=True)
+    happening.mend()
     if (images / "old").exists():
         assert support.content(store, old.location) == b"old"
     _works(store, store.add("new", DATA))

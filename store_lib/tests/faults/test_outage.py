@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import threading
+from collections import Counter
 
 import pytest
 
@@ -12,58 +13,79 @@ from store_lib.interface import Download
 from store_lib.tests import fakes, support
 
 KIB = support.KIB
+KEPT = support.payload(300 * KIB)
+
+
+class Callers:
+    """Threads that add, read and delete during ``with``; what came of each turn is counted."""
+
+    def __init__(self, store, number):
+        #: Set while the store is away.
+        self.down = threading.Event()
+        #: What never may come of a turn.
+        self.bad: list[str] = []
+        self._store = store
+        self._kept = store.add("kept", KEPT).location
+        self._found: Counter[tuple[bool, str]] = Counter()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=(each,), name=f"caller-{each}") for each in range(number)
+        ]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *details):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def until_50_more(self, what):
+        """Wait until so many more turns have ended like that, with the store as it is now."""
+        key = (self.down.is_set(), what)
+        before = self._found[key]
+        support.until(lambda: self._found[key] > before + 50, 60)
+
+    def _work(self, number):
+        turn = 0
+        while not self._stop.is_set():
+            turn += 1
+            try:
+                self._use(f"i{number}-{turn}", support.payload(100 * KIB, number % 4))
+                self._note("done")
+            except errors.StoreUnavailable:
+                self._note("unavailable")
+            except BaseException as error:
+                self.bad.append(repr(error))
+
+    def _use(self, image_id, data):
+        place = self._store.add(image_id, data).location
+        if support.content(self._store, place) != data or support.content(self._store, self._kept) != KEPT:
+            self.bad.append("other bytes")
+        self._store.delete(place)
+
+    def _note(self, what):
+        with self._lock:
+            self._found[self.down.is_set(), what] += 1
 
 
 def test_a_store_goes_down_and_comes_back_while_50_threads_work(make_file_store, tmp_path):
     """Renames the directory away and back: every add and read works or fails as unavailable, and all goes on after."""
     store = make_file_store(max_threads=8)
-    kept = store.add("kept", support.payload(300 * KIB)).location
-    stop, down, lock = threading.Event(), threading.Event(), threading.Lock()
-    found: dict[tuple[bool, str], int] = {}
-    bad: list[str] = []
-
-    def note(what):
-        with lock:
-            key = (down.is_set(), what)
-            found[key] = found.get(key, 0) + 1
-
-    def work(number):
-        turn = 0
-        while not stop.is_set():
-            turn += 1
-            try:
-                data = support.payload(100 * KIB, number % 4)
-                place = store.add(f"i{number}-{turn}", data).location
-                if support.content(store, place) != data or support.content(store, kept) != support.payload(300 * KIB):
-                    bad.append("other bytes")
-                store.delete(place)
-                note("done")
-            except errors.StoreUnavailable:
-                note("unavailable")
-            except BaseException as error:
-                bad.append(repr(error))
-
-    threads = [threading.Thread(target=work, args=(number,), name=f"caller-{number}") for number in range(50)]
-    for thread in threads:
-        thread.start()
-    try:
+    with Callers(store, 50) as callers:
         for _ in range(3):
-            before = found.get((False, "done"), 0)
-            support.until(lambda before=before: found.get((False, "done"), 0) > before + 50, 60)
+            callers.until_50_more("done")
             os.rename(tmp_path / "images", tmp_path / "away")
-            down.set()
-            before = found.get((True, "unavailable"), 0)
-            support.until(lambda before=before: found.get((True, "unavailable"), 0) > before + 50, 60)
+            callers.down.set()
+            callers.until_50_more("unavailable")
             assert store.probe().status is Status.DOWN
             os.rename(tmp_path / "away", tmp_path / "images")
-            down.clear()
-        before = found.get((False, "done"), 0)
-        support.until(lambda: found.get((False, "done"), 0) > before + 50, 60)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert bad == []
+            callers.down.clear()
+        callers.until_50_more("done")
+    assert callers.bad == []
     assert store.probe().status is Status.UP
     for left in store.list():
         store.delete(left.location)  # of an add or delete that the outage cut short
