@@ -252,3 +252,27 @@ def in_child(function, *arguments):
     """Run a function in a forked process and return what it returned."""
     with Child(function, *arguments) as child:
         return child.result()
+
+
+def memory_of_an_add(conf, image_id, size, *options):
+    """Add an image of `size` bytes by the command, which reads it from a pipe; return its peak memory in bytes.
+
+    :param conf: path of the configuration file.
+    :param options: of ``store-lib image add``.
+    """
+    command = [os.path.join(os.path.dirname(sys.executable), "store-lib"), "image", "add", "--id", image_id]
+    process = subprocess.Popen(
+        [*command, *options, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "STORE_LIB_CONFIG": str(conf)},
+    )
+    assert process.stdin is not None
+    piece = payload(MIB)
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # of a command that failed: its status tells
+        for start in range(0, size, MIB):
+            pipe.write(piece[: size - start])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * 1024

@@ -1,12 +1,8 @@
 """Memory stays what the buffers take, however large an image is: the command reads it from a pipe."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from store_lib.tests.support import MIB, payload
+from store_lib.tests.support import MIB, memory_of_an_add
 
 GIB = 1024 * MIB
 
@@ -19,20 +15,9 @@ def added(rgw, bucket, tmp_path):
     path.write_text(f"[DEFAULT]\nenabled_backends = it:s3\n{section}")
 
     def add(image_id, size):
-        command = [os.path.join(os.path.dirname(sys.executable), "store-lib"), "image", "add"]
-        command += ["--id", image_id, "--digest", "md5", "-"]
-        environment = {**os.environ, "STORE_LIB_CONFIG": str(path)}
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
-        assert process.stdin is not None
-        piece = payload(MIB)
-        with process.stdin as pipe:
-            for start in range(0, size, MIB):
-                pipe.write(piece[: size - start])
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
+        peak = memory_of_an_add(path, image_id, size, "--digest", "md5")
         assert bucket.head(image_id)["ContentLength"] == size
-        return usage.ru_maxrss * 1024
+        return peak
 
     return add
 
