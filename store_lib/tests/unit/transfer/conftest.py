@@ -3,7 +3,20 @@
 import pytest
 
 from store_lib.tests import fakes
+from store_lib.tests.unit.transfer.images import DATA
 from store_lib.tests.unit.transfer.pairs import COPYING, Pair
+
+
+@pytest.fixture
+def make_filled(make_store):
+    """Return a function like `make_store` whose stores have the image of `images` already."""
+
+    def make(driver, **options):
+        store = make_store(driver, **options)
+        store.add("image", DATA)
+        return store
+
+    return make
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from store_lib.tests.support import payload, until
 from store_lib.tests.unit.transfer.images import AHEAD, DATA, PART, URI
 
 
-def test_ranges_are_fetched_at_once_and_come_in_order(make_store):
+def test_ranges_are_fetched_at_once_and_come_in_order(make_filled):
     driver = fakes.fake(AHEAD)
     running, most = [], []
     lock = threading.Lock()
@@ -27,8 +27,7 @@ def test_ranges_are_fetched_at_once_and_come_in_order(make_store):
             running.pop()
 
     driver.script.act("read", slow)
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader:
         assert reader.read() == DATA
     assert 2 <= max(most) <= 4 + 1
@@ -60,20 +59,18 @@ def test_large_holes_are_not_asked_for(make_store, start, length):
     assert not any(last - first > PART for first, last in asked)
 
 
-def test_no_more_than_a_few_ranges_are_read_ahead(make_store):
+def test_no_more_than_a_few_ranges_are_read_ahead(make_filled):
     driver = fakes.fake(AHEAD)
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader:
         reader.read(10)
         time.sleep(0.05)
         assert driver.script.count("read") <= 6
 
 
-def test_without_memory_for_it_nothing_is_read_ahead(make_store):
+def test_without_memory_for_it_nothing_is_read_ahead(make_filled):
     driver = fakes.fake(AHEAD)
-    store = make_store(driver, memory_limit=MIB, queue_timeout=0)
-    store.add("image", DATA)
+    store = make_filled(driver, memory_limit=MIB, queue_timeout=0)
     with store._runtime.budget.acquire(MIB, MIB, Deadline(None, Clock()), lambda: None), store.open(URI) as reader:
         assert reader.read() == DATA
     assert driver.script.count("read") == 1
@@ -101,10 +98,9 @@ def test_copying_within_a_store_does_not_wait_for_its_own_memory(make_store):
     assert store.open("memory://it/copy").read() == data
 
 
-def test_seeking_forgets_what_was_read_ahead(make_store):
+def test_seeking_forgets_what_was_read_ahead(make_filled):
     driver = fakes.fake(AHEAD)
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader:
         reader.read(10)
         reader.seek(15_000)
@@ -112,7 +108,7 @@ def test_seeking_forgets_what_was_read_ahead(make_store):
         assert reader.read(10) == DATA[15_000:15_010]
 
 
-def test_what_is_read_ahead_ends_when_nobody_wants_it(make_store):
+def test_what_is_read_ahead_ends_when_nobody_wants_it(make_filled):
     driver = fakes.fake(AHEAD)
     read = []
 
@@ -124,8 +120,7 @@ def test_what_is_read_ahead_ends_when_nobody_wants_it(make_store):
 
     for number in range(2, 40):
         driver.script.body(number, slowly)
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader:
         reader.read(10)
         until(lambda: read)
@@ -136,12 +131,11 @@ def test_what_is_read_ahead_ends_when_nobody_wants_it(make_store):
         assert len(read) == before
 
 
-def test_a_thread_that_is_stuck_while_reading_is_given_up(make_store, monkeypatch):
+def test_a_thread_that_is_stuck_while_reading_is_given_up(make_filled, monkeypatch):
     monkeypatch.setattr("store_lib.transfer.ahead.GRACE", 0.05)
     driver = fakes.fake(AHEAD)
     gate = driver.script.block("read", 2)
-    store = make_store(driver, operation_timeout=0.2, retry_deadline=0)
-    store.add("image", DATA)
+    store = make_filled(driver, operation_timeout=0.2, retry_deadline=0)
     began = time.monotonic()
     with store.open(URI) as reader, pytest.raises(errors.OperationTimeout, match="sent nothing"):
         reader.read()
@@ -149,10 +143,9 @@ def test_a_thread_that_is_stuck_while_reading_is_given_up(make_store, monkeypatc
     gate.open()
 
 
-def test_reads_end_on_one_thread_that_others_use(make_store):
+def test_reads_end_on_one_thread_that_others_use(make_filled):
     driver = fakes.fake(AHEAD)
-    store = make_store(driver, max_threads=1)
-    store.add("image", DATA)
+    store = make_filled(driver, max_threads=1)
     found = []
     threads = [threading.Thread(target=lambda: found.append(store.open(URI).read())) for _ in range(16)]
     for thread in threads:

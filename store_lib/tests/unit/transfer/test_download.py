@@ -24,10 +24,8 @@ def driver(request):
 
 
 @pytest.fixture
-def store(make_store, driver):
-    store = make_store(driver)
-    store.add("image", DATA)
-    return store
+def store(make_filled, driver):
+    return make_filled(driver)
 
 
 # -- what is read -----------------------------------------------------------------------------------------------------
@@ -158,12 +156,11 @@ def test_a_body_that_breaks_off_is_resumed_where_it_did(store, driver, where, er
     assert ((offset + where, length - where) in others) is (where < length)
 
 
-def test_a_body_may_break_off_as_often_as_it_likes_as_long_as_it_goes_on(make_store):
+def test_a_body_may_break_off_as_often_as_it_likes_as_long_as_it_goes_on(make_filled):
     driver = fakes.fake(SERIAL)
     for number in range(1, 30):
         driver.script.body(number, fakes.cut(100, fakes.passing()))
-    store = make_store(driver, retry_attempts=2)
-    store.add("image", DATA)
+    store = make_filled(driver, retry_attempts=2)
     assert store.open(URI).read() == DATA
 
 
@@ -178,11 +175,10 @@ def test_an_early_end_is_never_a_normal_end(store, driver):
             reader.read(1000)
 
 
-def test_after_an_error_reading_goes_on_where_it_was(make_store):
+def test_after_an_error_reading_goes_on_where_it_was(make_filled):
     driver = fakes.fake(SERIAL)
     driver.script.body(1, fakes.cut(700, errors.BackendError("broken")))
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader:
         assert reader.read(500) == DATA[:500]
         with pytest.raises(errors.BackendError):
@@ -200,12 +196,11 @@ def test_bytes_beyond_what_was_asked_for_are_cut(store, driver):
         assert reader.read() == DATA[5:105]
 
 
-def test_a_store_that_reads_from_the_beginning_only_cannot_resume(make_store):
+def test_a_store_that_reads_from_the_beginning_only_cannot_resume(make_filled):
     driver = fakes.fake(Limits(part_size=PART, parallel=4))
     driver.script.body(1, fakes.cut(1500, fakes.passing()))
     driver.script.body(3, fakes.cut(0, fakes.passing()))
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader:
         assert not reader.seekable()
         with pytest.raises(errors.StoreUnavailable, match="from the beginning only"):
@@ -218,12 +213,11 @@ def test_a_store_that_reads_from_the_beginning_only_cannot_resume(make_store):
 
 
 @pytest.mark.parametrize("limits", [SERIAL, AHEAD])
-def test_errors_of_the_client_are_translated_inside_the_body_too(make_store, limits):
+def test_errors_of_the_client_are_translated_inside_the_body_too(make_filled, limits):
     driver = fakes.fake(limits, ERRORS=((OSError, lambda error: errors.Forbidden("token expired")),))
     for number in range(1, 9):
         driver.script.body(number, fakes.cut(400, OSError("401")))
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     with store.open(URI) as reader, pytest.raises(errors.Forbidden, match="token expired") as raised:
         reader.read()
     assert raised.value.location == URI
@@ -260,11 +254,10 @@ def test_a_reader_that_nobody_closed_gives_its_memory_back(store):
     until(lambda: gc.collect() is not None and store._runtime.budget.used == 0)
 
 
-def test_closing_from_another_thread_ends_a_read(make_store):
+def test_closing_from_another_thread_ends_a_read(make_filled):
     driver = fakes.fake(AHEAD)
     gate = driver.script.block("read", 3)
-    store = make_store(driver)
-    store.add("image", DATA)
+    store = make_filled(driver)
     reader = store.open(URI)
     failures = []
 
@@ -305,9 +298,8 @@ def test_closing_from_another_thread_ends_the_wait_for_bandwidth(make_store):
     assert failures
 
 
-def test_the_bandwidth_limit_holds_for_reading(make_store):
-    store = make_store(fakes.fake(SERIAL), bandwidth_limit=40_000, clock=Clock())
-    store.add("image", DATA)
+def test_the_bandwidth_limit_holds_for_reading(make_filled):
+    store = make_filled(fakes.fake(SERIAL), bandwidth_limit=40_000, clock=Clock())
     time.sleep(0.6)
     began = time.monotonic()
     with store.open(URI) as reader:

@@ -10,18 +10,13 @@ from store_lib.interface import MIB, Limits
 from store_lib.runtime import Clock
 from store_lib.tests import fakes
 from store_lib.tests.support import payload
+from store_lib.tests.unit.transfer.images import AHEAD, DATA, SERIAL, URI
 from store_lib.transfer.hashing import hash_image
-
-DATA = payload(30_000)
-URI = "memory://it/image"
-AHEAD = Limits(part_size=1000, parallel=4, ranges=True)
 
 
 @pytest.fixture
-def store(make_store):
-    store = make_store(fakes.fake(AHEAD))
-    store.add("image", DATA)
-    return store
+def store(make_filled):
+    return make_filled(fakes.fake(AHEAD))
 
 
 @pytest.mark.parametrize("names", [["md5"], ["md5", "sha256", "sha512"], ["SHA1"], []])
@@ -95,9 +90,8 @@ def test_what_is_no_digest(store, digest):
 
 
 @pytest.mark.timeout(60)
-def test_many_at_once_do_not_wait_for_each_others_memory(make_store):
-    store = make_store(fakes.fake(AHEAD), memory_limit=MIB, max_threads=2, threads=2)
-    store.add("image", DATA)
+def test_many_at_once_do_not_wait_for_each_others_memory(make_filled):
+    store = make_filled(fakes.fake(AHEAD), memory_limit=MIB, max_threads=2, threads=2)
     good = hashlib.md5(DATA).hexdigest()
     found = []
     threads = [threading.Thread(target=lambda: found.append(store.hash(URI, ["md5"]))) for _ in range(32)]
@@ -108,19 +102,17 @@ def test_many_at_once_do_not_wait_for_each_others_memory(make_store):
     assert found == [{"md5": good}] * 32
 
 
-def test_the_bandwidth_is_counted_once(make_store, monkeypatch):
+def test_the_bandwidth_is_counted_once(make_filled, monkeypatch):
     """Watches what the store's limit is told: each byte of the image, and none a second time."""
-    store = make_store(fakes.fake(AHEAD), bandwidth_limit=10**9, clock=Clock())
-    store.add("image", DATA[:20_000])
+    store = make_filled(fakes.fake(AHEAD), bandwidth_limit=10**9, clock=Clock())
     taken = []
     monkeypatch.setattr(store._runtime.bandwidth, "take", lambda size, check: taken.append(size))
     store.hash(URI, ["md5"])
-    assert sum(taken) == 20_000
+    assert sum(taken) == len(DATA)
 
 
-def test_cancel_and_progress(make_store):
-    store = make_store(fakes.fake(Limits(part_size=1000, ranges=True)))
-    store.add("image", DATA)
+def test_cancel_and_progress(make_filled):
+    store = make_filled(fakes.fake(SERIAL))
     told = []
     store.hash(URI, ["md5"], progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (len(DATA), len(DATA))
