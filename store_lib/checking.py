@@ -13,7 +13,7 @@ from store_lib import errors, opts
 from store_lib.errors import Mistake
 from store_lib.registry import DriverRegistry
 from store_lib.store import Store
-from store_lib.transfer.plan import plan
+from store_lib.transfer.buffers import affordable
 
 __all__ = ["Need", "needs", "unknown_options"]
 
@@ -42,7 +42,7 @@ class Need:
 def needs(store: Store) -> Need:
     """Return what the limits of `store` come to; asks nobody."""
     base = store.settings.base
-    made = plan(None, store.limits, base.memory_limit, part_size=base.part_size, parallel=base.parallel)
+    made = affordable(None, store.limits, base)
     return Need(
         store=store.id,
         part_size=made.part_size,

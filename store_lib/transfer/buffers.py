@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from store_lib import errors
 from store_lib.interface import Driver, Limits
 from store_lib.runtime import Deadline, StoreRuntime
+from store_lib.settings import BaseSettings
 from store_lib.transfer.flow import Flow, Slot
 from store_lib.transfer.plan import Plan, plan
 
-__all__ = ["SHARE", "Buffers"]
+__all__ = ["SHARE", "Buffers", "affordable"]
 
 #: Share of the store's memory that one transfer takes at most, so that others run beside it.
 SHARE = 4
+
+
+def affordable(size: int | None, limits: Limits, base: BaseSettings) -> Plan:
+    """Return how an image is cut while nothing else takes the store's memory: with a share of it, or two parts.
+
+    :param size: of the image in bytes, None when not known.
+    :raises BadRequest: the image cannot be cut so that it fits the limits.
+    """
+    two = min(base.memory_limit, 2 * (base.part_size or limits.part_size))  # one is filled while one is written
+    try:
+        return _plan(size, limits, base, max(base.memory_limit // SHARE, two))
+    except errors.BadRequest:
+        return _plan(size, limits, base, base.memory_limit)  # parts so large that only few fit into all of it
+
+
+def _plan(size: int | None, limits: Limits, base: BaseSettings, memory: int) -> Plan:
+    return plan(size, limits, memory, part_size=base.part_size, parallel=base.parallel)
 
 
 class Buffers:
@@ -41,29 +59,17 @@ class Buffers:
         :raises BadRequest: the image cannot be cut so that it fits the limits.
         """
         base, budget = self._runtime.base, self._runtime.budget
-
-        def made(memory: int) -> Plan:
-            return plan(size, limits, memory, part_size=base.part_size, parallel=base.parallel)
-
-        two = min(budget.limit, 2 * (base.part_size or limits.part_size))  # one is filled while one is written
-        wanted = self._affordable(made, max(budget.limit // SHARE, two), budget.limit)
+        wanted = affordable(size, limits, base)
         least = wanted.memory if wanted.known and wanted.window > 1 else min(wanted.memory, 2 * wanted.part_size)
         reading = reading if wanted.memory + reading <= budget.limit else 0
         deadline = Deadline(base.queue_timeout, self._runtime.clock)
         with budget.acquire(wanted.memory + reading, least, deadline, self._flow.check) as grant:
             lent = reading if grant.size >= wanted.memory + reading else 0
             try:
-                yield (wanted if grant.size >= wanted.memory else made(grant.size)), lent
+                yield (wanted if grant.size >= wanted.memory else _plan(size, limits, base, grant.size)), lent
             finally:
                 self._flow.end()
                 self.release()
-
-    @staticmethod
-    def _affordable(made: Callable[[int], Plan], share: int, limit: int) -> Plan:
-        try:
-            return made(share)
-        except errors.BadRequest:
-            return made(limit)  # parts so large that only few fit into all of it
 
     def slot(self, made: Plan, index: int) -> Slot:
         """Return a free buffer for part `index`, waiting for one if need be."""

@@ -40,13 +40,13 @@ def test_check_config_shows_what_the_limits_come_to(cli):
     good = cli.root / "good.conf"
     good.write_text(
         "[DEFAULT]\nenabled_backends = a:file\n[a]\nwieght = 1\nparallel = 2\n"
-        f"filesystem_store_datadir = {cli.root}/a\npart_size = 8388608\nmemory_limit = 100000000\n"
+        f"filesystem_store_datadir = {cli.root}/a\npart_size = 8388608\nmemory_limit = 200000000\n"
     )
     done = cli("--config-file", good, "store", "check-config", "-f", "json")
     (row,) = json.loads(done.stdout)
-    assert (row["part_size"], row["parallel"], row["memory_limit"]) == (8388608, 2, 100000000)
+    assert (row["part_size"], row["parallel"], row["memory_limit"]) == (8388608, 2, 200000000)
     assert row["transfer_memory"] == 5 * 8388608  # two on their way and three more
-    assert row["side_by_side"] == 2
+    assert row["side_by_side"] == 4
     assert b"did you mean weight?" in done.stderr
     assert not (cli.root / "a").exists()  # no storage is asked
 
