@@ -34,7 +34,7 @@ EXIT_CODES: Sequence[tuple[type[BaseException], int]] = (
 
 _CODES_HELP = """\
 exit codes: 0 done; 1 other error; 2 usage; 3 not found; 4 exists already; 5 digest mismatch; 6 store down or timed out;
-7 full; 8 configuration; 130 interrupted
+7 full; 8 configuration; 130 interrupted; 143 terminated
 
 examples:
   store-lib store list

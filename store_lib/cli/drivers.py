@@ -80,7 +80,9 @@ class ListOptions(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--driver", metavar="NAME", help="only the options of this driver")
+        parser.add_argument(
+            "--driver", metavar="NAME", help="only the options of this driver; STORE stands for a store's own group"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:

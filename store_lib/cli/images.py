@@ -81,7 +81,7 @@ class AddImage(_Several, ShowOne):
     """Store an image, or several at once, and show what is recorded of it.
 
     An image is visible once it is complete and never before; when anything fails, or Ctrl-C is pressed, nothing of it
-    stays. When one of several fails, those that are complete by then stay.
+    stays. When one of several fails, the others are given up, and those that are complete by then stay.
     """
 
     def get_epilog(self) -> str:
@@ -95,7 +95,10 @@ class AddImage(_Several, ShowOne):
         parser.add_argument("--store", metavar="ID", help="where it goes; the default store when not given")
         parser.add_argument("--id", metavar="ID", help="id of a single image; a new uuid when not given")
         parser.add_argument(
-            "--size", type=_size, metavar="BYTES", help="size that is checked; that of the file when not given"
+            "--size",
+            type=_size,
+            metavar="BYTES",
+            help="size that the image must have; that of the file when not given, and none for a pipe",
         )
         parser.add_argument(
             "--digest",
@@ -158,6 +161,7 @@ class GetImage(_Several):
     """Read an image, or a range of it, into a file; or several images into a directory.
 
     A file is there once it is complete and verified and never before; holes of the image become holes of the file.
+    When one of several fails, the others are given up, and those that are complete by then stay.
     """
 
     def get_epilog(self) -> str:
@@ -169,7 +173,10 @@ class GetImage(_Several):
         parser = super().get_parser(prog_name)
         parser.add_argument("uri", nargs="+", metavar="URI", help="location of an image")
         parser.add_argument(
-            "file", metavar="FILE", help="where the bytes go, replaced if it exists; - for standard output; a directory"
+            "file",
+            metavar="FILE",
+            help="file that gets the bytes, replaced if it exists; - for standard output; or a directory, in which "
+            "each image gets a file named by its id",
         )
         parser.add_argument("--offset", type=_size, default=0, metavar="BYTES", help="first byte")
         parser.add_argument("--length", type=_size, metavar="BYTES", help="how many bytes; to the end when not given")
@@ -268,7 +275,7 @@ class DeleteImage(_OneImage):
 
 
 class VerifyImage(_OneImage):
-    """Read an image and compare its digest; ends with 5 when it is another one."""
+    """Read an image and compare its digest; ends with 5 when that is another one."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

@@ -110,7 +110,11 @@ class ProbeStores(Lister):
 
 
 class InitStore(ShowOne):
-    """Prepare the place of a store, once, before its first use: what is to be made or marked there is told."""
+    """Prepare the place of a store, once, before its first use, and tell what was done.
+
+    Marks an NFS share as one for images, makes the bucket of an S3 store, makes the container of a Swift store; other
+    kinds that come with store_lib need nothing. It may be repeated.
+    """
 
     def get_epilog(self) -> str:
         """Return examples."""
