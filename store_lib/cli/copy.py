@@ -40,7 +40,7 @@ class _ToStore(ShowOne):
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.add_argument("uri", metavar="URI", help="location of the image")
-        parser.add_argument("--to", required=True, metavar="ID", help="the store that gets it")
+        parser.add_argument("--to", required=True, metavar="ID", help="id of the store that gets it")
         parser.add_argument(
             "--delete-source", action="store_true", help="delete the source once the copy is there and verified"
         )
@@ -48,8 +48,8 @@ class _ToStore(ShowOne):
             "--verify",
             choices=VERIFY,
             default="backend",
-            help="what is to prove the copy: nothing; its size and the storage's own checksum (backend, the default); "
-            "reading it back. The field verified_by says what did",
+            help="what is to prove the copy: nothing (none); its size and the storage's own checksum (backend, the "
+            "default); reading it back (read). The field verified_by says what did",
         )
         return parser
 

@@ -92,7 +92,9 @@ class AddImage(_Several, ShowOne):
         """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("file", nargs="+", metavar="FILE", help="an image, or - for standard input")
-        parser.add_argument("--store", metavar="ID", help="where it goes; the default store when not given")
+        parser.add_argument(
+            "--store", metavar="ID", help="id of the store it goes to; the default store when not given"
+        )
         parser.add_argument("--id", metavar="ID", help="id of a single image; a new uuid when not given")
         parser.add_argument(
             "--size",
@@ -249,7 +251,7 @@ class ListImages(Lister):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--store", metavar="ID", help="only this store")
+        parser.add_argument("--store", metavar="ID", help="id of the only store to list; all that can when not given")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[Any, Any]:
