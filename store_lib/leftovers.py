@@ -25,15 +25,17 @@ class SweepResult:
 def may_go(leftover: Leftover, now: datetime.datetime, age: float) -> bool:
     """Whether `leftover` may be removed.
 
-    A proven live writer keeps it.  What a process of this very machine left goes as soon as that process is gone; pids
-    mean nothing across hosts, boots and pid namespaces, so all else goes only once the backend saw no activity for
-    long.  So does what a living process failed to clear away.
+    A proven live writer keeps it.  What was given up goes, and what a process of this very machine left as soon as that
+    process is gone; pids mean nothing across hosts, boots and pid namespaces, so all else goes only once the backend
+    saw no activity for long.  So does what a living process failed to clear away without a word of it.
 
     :param now: by the backend's clock as well as it is known, UTC.
     :param age: seconds without activity.
     """
     if leftover.alive:
         return False
+    if leftover.abandoned:
+        return True
     if leftover.owner is not None and same_machine(leftover.owner) and not is_alive(leftover.owner):
         return True
     return leftover.last_activity is not None and (now - leftover.last_activity).total_seconds() > age

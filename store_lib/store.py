@@ -346,8 +346,8 @@ class Store(StoreBase):
     def sweep(self, *, older_than: float | None = None, dry_run: bool = False) -> SweepResult:
         """Remove what dead transfers left.
 
-        :param older_than: seconds without activity instead of the option `leftover_age`, for what was not left by a
-            dead process of this very machine.
+        :param older_than: seconds without activity instead of the option `leftover_age`, for what was neither left by a
+            dead process of this very machine nor given up by a living one.
         :param dry_run: only tell.
         """
         self._need(Feature.WRITE)

@@ -225,6 +225,7 @@ class Leftover:
     :param last_activity: by the backend's clock, UTC.
     :param size: bytes it takes, None when not known.
     :param alive: True when the backend itself proves a live writer (lock, watcher); it is never swept then.
+    :param abandoned: True when its maker is known to have given it up, though it may run on: it is swept at any age.
     """
 
     kind: str
@@ -233,6 +234,7 @@ class Leftover:
     last_activity: datetime.datetime | None = None
     size: int | None = None
     alive: bool = False
+    abandoned: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

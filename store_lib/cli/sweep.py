@@ -28,8 +28,9 @@ def age(text: str) -> float:
 class SweepStore(Lister):
     """Remove what interrupted transfers left in a store, and list it.
 
-    What a dead process of this machine left goes at once. What came from another host, another container or an earlier
-    boot goes only when the storage saw no activity for long enough, and nothing goes that has a live writer.
+    What a dead process of this machine left, or a living one gave up, goes at once. What came from another host,
+    another container or an earlier boot goes only when the storage saw no activity for long enough, and nothing goes
+    that has a live writer.
     """
 
     def get_epilog(self) -> str:

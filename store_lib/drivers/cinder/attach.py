@@ -8,9 +8,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from store_lib import errors
+from store_lib.drivers.cinder import failures
 from store_lib.drivers.cinder.api import Api, Deadline, Volume, refused
 from store_lib.drivers.cinder.base import Connector, Device, connector_of
 from store_lib.drivers.cinder.host import Host
@@ -20,6 +21,8 @@ from store_lib.interface import Context
 __all__ = ["Attached", "Attacher", "Readers"]
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Statuses in which a volume may be free in a while.
 _OCCUPIED = {
@@ -53,6 +56,11 @@ class Attached:
             with contextlib.suppress(Exception):  # nobody is left to be told
                 self.abandon()
 
+    @property
+    def here(self) -> bool:
+        """Whether this host has it, or may have, in whole or in part."""
+        return self._reached
+
     def attach(self) -> None:
         """Bring the volume here and open it."""
         host, notes = self._attacher.host, self._attacher.notes
@@ -82,7 +90,7 @@ class Attached:
     def detach(self) -> None:
         """Close and detach it, whatever came of attaching it; harmless when repeated.
 
-        :raises Exception: a step failed, of those that were all tried; another call tries what failed once more.
+        :raises Exception: a step failed; another call tries what failed, and what had to wait for it, once more.
         """
         problems: list[Exception] = []
 
@@ -101,8 +109,9 @@ class Attached:
             if not problems:
                 attempt(lambda: self._attacher.notes.remove(self._note.attachment))
             self._ended = not problems
+        for problem in problems:
+            LOG.warning("volume %s could not be detached cleanly: %s", self._volume.id, str(problem))
         if problems:
-            LOG.warning("volume %s could not be detached cleanly: %s", self._volume.id, str(problems[0]))
             raise problems[0]
 
     def leave(self) -> None:
@@ -121,22 +130,50 @@ class Attached:
         with self._lock:
             if self._ended:
                 return
-            notes = self._attacher.notes
-            if self._note.info and not self._reached:  # this host let go of it already, which counts only once
+            notes, note = self._attacher.notes, self._note
+            if not self._reached:  # this host let go of it already, which counts only once
+                note = dataclasses.replace(note, info={})
+            elif not note.dead:  # that of another process stays what it is
+                note = dataclasses.replace(note, stuck=True)
+            if note != self._note:
                 with contextlib.suppress(OSError):  # a full disk; dropped it is all the same
-                    notes.write(dataclasses.replace(self._note, info={}))
-            notes.drop(self._note.attachment)
+                    notes.write(note)
+            notes.drop(note.attachment)
             self._ended = True
 
     def _let_go(self) -> None:
-        """Disconnect this host from the volume, if nobody else on it uses it, and end the attachment in any case."""
-        with contextlib.ExitStack() as after:
+        """Disconnect this host from the volume, if nobody else on it uses it, and then end the attachment.
+
+        Not before: Cinder takes the export away beneath the device, and forgets what it would be detached by.
+        """
+        with contextlib.ExitStack() as held:
             if self._reached:
-                after.enter_context(self._held())
-            after.callback(_several, lambda: self._api.release(self._note.attachment))
-            if self._reached and not self._others():
+                self._disconnect(held)
+            _several(lambda: self._api.release(self._note.attachment))
+            self._reached = False
+
+    def _disconnect(self, held: contextlib.ExitStack) -> None:
+        """Take the device away from this host, unless others on it use it.
+
+        :param held: gets the lock of the device.
+        :raises StoreLibError: it stays, or may stay; says what to do.
+        """
+        try:
+            held.enter_context(self._held())
+            if not _several(self._others):
                 self.connector.detach(self._connection, self._note.info, self._own)
                 self._reached = False
+        except Exception as error:
+            known = _known(error)
+            if known is None:  # a bug
+                raise
+            known.message = (
+                f"volume {self._volume.id} stays attached: {known.message}; once that is mended, 'store-lib store "
+                f"sweep {self._note.store}' on this host detaches it, and so does the next who uses it here"
+            )
+            if known is error:
+                raise
+            raise known from error
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -181,10 +218,16 @@ class Attacher:
         attached = Attached(self, api, volume, note)
         try:
             attached.attach()
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(Exception):  # the first error is the one to tell; this one is logged
                 attached.leave()
-            raise
+            known = _known(error) if attached.here else None
+            if known is None:
+                raise
+            known.transient = False  # another try had to detach it first, and failing that would tell of that
+            if known is error:
+                raise
+            raise known from error
         LOG.debug("volume %s is attached by %s", volume.id, attached.connector.protocol)
         return attached
 
@@ -230,14 +273,20 @@ class Attacher:
     # -- what the dead have left --------------------------------------------------------------------------------------
 
     def bury(self, api: Api, volume_id: str) -> bool:
-        """Detach what dead processes of this host have left of a volume; return whether there was something."""
+        """Detach what dead processes of this host have left of a volume; return whether there was something.
+
+        :raises Exception: some of it could not be detached; its note stays.
+        """
         found = [note for note in self.notes.all() if note.volume == volume_id and note.dead]
         for note in found:
             self.end(api, note)
         return bool(found)
 
     def end(self, api: Api, note: Note) -> None:
-        """Detach what a dead process has left."""
+        """Detach what a dead process has left; where Cinder knows of no such attachment, only the note goes.
+
+        :raises Exception: it could not be detached; the note stays.
+        """
         with self.host.locked("attachment", note.attachment):
             if all(each.attachment != note.attachment or not each.dead for each in self.notes.all()):
                 return  # another process was faster
@@ -248,20 +297,27 @@ class Attacher:
                 attached.recall(connection)
                 attached.detach()
             else:
+                if path := note.info.get("path"):
+                    LOG.warning("Cinder does not know that this host has volume %s: look at %s", note.volume, path)
                 api.release(note.attachment)
                 self.notes.remove(note.attachment)
         LOG.info("volume %s, which a dead process had attached, was detached", note.volume)
 
 
-def _several(step: Callable[[], None]) -> None:
-    """Do a step that must not be left undone: again at once where it failed for a passing reason."""
-    for left in (2, 1, 0):
+def _known(error: BaseException) -> errors.StoreLibError | None:
+    """Return store_lib's error for what failed on this host; None for a bug, and for an interrupt."""
+    return error if isinstance(error, errors.StoreLibError) else failures.translate(error)
+
+
+def _several(step: Callable[[], T]) -> T:
+    """Return what a step returns that must not be left undone: done again at once if it fails for a passing reason."""
+    for _ in range(2):
         try:
-            step()
-            return
+            return step()
         except errors.StoreLibError as error:
-            if not (left and error.transient):
+            if not error.transient:
                 raise
+    return step()
 
 
 @dataclasses.dataclass

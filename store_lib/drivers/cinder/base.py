@@ -92,8 +92,12 @@ class Connector(abc.ABC):
     def detach(self, connection: Mapping[str, Any], info: Mapping[str, Any], own: bool) -> None:
         """Take away what `attach` brought here, half-way or whole, in this process or in one that is dead.
 
+        Cinder is told only after that: a device that goes with Cinder's export must not be waited for.  Harmless where
+        nothing is here any more, as after a new start of the host.
+
         :param info: of the device; empty where it came to none.
         :param own: whether this process attached it.
+        :raises Exception: something is still here; the volume stays attached in Cinder, and this is called again later.
         """
 
     def grow(self, connection: Mapping[str, Any], device: Device, size: int) -> None:

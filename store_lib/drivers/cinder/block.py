@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import stat
@@ -84,7 +85,9 @@ class BlockConnector(BrickConnector):
                 problem = error
             if self._is_gone(devices, problem):
                 break
-            if not left:
+            if left:
+                self._end_maps(connection, devices)
+            else:
                 names = ", ".join(remaining(devices))
                 raise problem or errors.StoreUnavailable(f"{names} of the volume cannot be taken away from this host")
         if problem is not None:
@@ -95,6 +98,16 @@ class BlockConnector(BrickConnector):
         if self.LETS_GO and devices:
             return eventually(lambda: not remaining(devices), self.SETTLING)
         return problem is None
+
+    def _end_maps(self, connection: Mapping[str, Any], devices: Mapping[str, str]) -> None:
+        """Have maps go that somebody held while their paths were taken away: os-brick does not find them without."""
+        for name in remaining(devices):
+            if name.startswith("dm-"):
+                scsi = self.brick(connection)._linuxscsi
+                try:
+                    self._bounded("detach", functools.partial(scsi.multipath_del_map, name))
+                except errors.StoreUnavailable as error:
+                    LOG.info("the map %s stays: %s", name, error.message)
 
     def _disconnect(self, connection: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         known = {name: value for name, value in info.items() if name != "devices"}

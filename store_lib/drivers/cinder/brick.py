@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from store_lib import errors
 from store_lib.drivers.cinder.base import Connector, Device, PathDevice, refuse_encrypted
 
 __all__ = ["BrickConnector"]
+
+LOG = logging.getLogger(__name__)
 
 #: Tries of os-brick to find a device, with growing pauses, after each of its three logins: three minutes in all.
 _SCANS = 3
@@ -21,7 +24,10 @@ class BrickConnector(Connector):
     """
 
     def brick(self, connection: Mapping[str, Any]) -> Any:
-        """Return os-brick's connector."""
+        """Return os-brick's connector.
+
+        :raises StoreUnavailable: it has none, so that nothing is brought here either.
+        """
         self.host.prepare()
         from os_brick import exception
         from os_brick.initiator import connector
@@ -51,7 +57,12 @@ class BrickConnector(Connector):
         return PathDevice(str(path), writable, told)
 
     def detach(self, connection: Mapping[str, Any], info: Mapping[str, Any], own: bool) -> None:
-        self.brick(connection).disconnect_volume(dict(connection), dict(info), force=True, ignore_errors=True)
+        try:
+            brick = self.brick(connection)
+        except errors.StoreUnavailable as error:
+            LOG.info("there is nothing to detach: %s", error.message)
+            return
+        brick.disconnect_volume(dict(connection), dict(info), force=True, ignore_errors=True)
 
     def grow(self, connection: Mapping[str, Any], device: Device, size: int) -> None:
         self.brick(connection).extend_volume(dict(connection))

@@ -32,9 +32,10 @@ def find(api: Api, attacher: Attacher, store: str, volumes: Iterator[Volume]) ->
         if not values.is_complete(volume):
             unfinished.add(volume.id)
             owner = values.owner_of(volume.metadata)
-            alive = any(note.volume == volume.id and not note.dead for note in notes.values())
+            ours = [note for note in notes.values() if note.volume == volume.id]
+            alive, stuck = any(not note.dead for note in ours), any(note.stuck for note in ours)
             address = ("volume", volume.id)
-            yield Leftover("unfinished volume", address, owner, volume.modified, volume.size, alive)
+            yield Leftover("unfinished volume", address, owner, volume.modified, volume.size, alive, stuck)
         elif volume.status in _ATTACHED:
             for each in api.attachments(volume.id):
                 told.add(each.id)
@@ -42,14 +43,15 @@ def find(api: Api, attacher: Attacher, store: str, volumes: Iterator[Volume]) ->
     for note in notes.values():
         if note.attachment not in told and note.volume not in unfinished:
             place = ("attachment", note.attachment, note.volume)
-            yield Leftover("attachment", place, Owner.decode(note.owner), alive=not note.dead)
+            yield Leftover("attachment", place, Owner.decode(note.owner), alive=not note.dead, abandoned=note.stuck)
 
 
 def _attachment(attachment: Any, volume: Volume, note: Any) -> Leftover:
     attached = moment(getattr(attachment, "attached_at", None)) or volume.modified  # one that never came so far
     owner = Owner.decode(note.owner) if note is not None else None
-    alive = note is not None and not note.dead
-    return Leftover("attachment", ("attachment", attachment.id, volume.id), owner, attached, alive=alive)
+    alive, stuck = (not note.dead, note.stuck) if note is not None else (False, False)
+    place = ("attachment", attachment.id, volume.id)
+    return Leftover("attachment", place, owner, attached, alive=alive, abandoned=stuck)
 
 
 def sweep(api: Api, attacher: Attacher, leftover: Leftover, ctx: Context) -> None:

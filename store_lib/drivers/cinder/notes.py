@@ -40,6 +40,7 @@ class Note:
     """One attachment.
 
     :param owner: as `Owner.encode` writes it.
+    :param stuck: whether that process gave up making this host let go of the volume: nobody works with it any more.
     :param dead: whether the process that wrote the note has ended, or has lost the attachment out of sight.
     :param own: whether that is this process.
     """
@@ -51,6 +52,7 @@ class Note:
     owner: str
     info: Mapping[str, Any]
     writable: bool
+    stuck: bool = False
     dead: bool = False
     own: bool = False
 

@@ -119,8 +119,12 @@ class CinderUpload(Upload[CinderAddress]):
             raise
 
     def _free(self) -> None:
-        """End what requests without an answer have left: nobody else knows of the volume."""
+        """End what requests without an answer have left: nobody else knows of the volume.
+
+        :raises Exception: this host still has the volume, by an attachment that must stay until it has not.
+        """
         assert self._volume is not None
+        self._driver.attacher.bury(self._api, self._volume)
         for each in self._api.attachments(self._volume):
             self._api.release(each.id)
 
@@ -302,11 +306,13 @@ class CinderUpload(Upload[CinderAddress]):
     def _detach_for_good(self) -> None:
         try:
             self._detach()
-        except Exception as error:  # it is tried once more, from its note, when the volume is deleted or swept
+        except Exception as error:
             LOG.info("volume %s is still attached: %s", self._volume, type(error).__name__)
             assert self._attached is not None
-            self._attached.abandon()
-            self._attached = None
+            attached, self._attached = self._attached, None
+            attached.abandon()
+            if attached.here:  # to try that once more at once would take as long: it is for a sweep
+                raise
 
     def _remove(self) -> None:
         deadline = Deadline(self._ctx, _CLEARING)
@@ -318,9 +324,10 @@ class CinderUpload(Upload[CinderAddress]):
             volume = self._api.volume(self._volume)
         except errors.NotFound:
             return
-        self._driver.attacher.bury(self._api, volume.id)
         if volume.status in _ATTACHED:
             self._free()
+        else:
+            self._driver.attacher.bury(self._api, volume.id)
         remove_volume(self._api, self._driver.attacher, volume, deadline)
 
     def _find(self, deadline: Deadline) -> None:

@@ -18,9 +18,9 @@ MINE = new_owner()
 DAY = 24 * 3600
 
 
-def left(owner, hours, alive=False):
+def left(owner, hours, alive=False, abandoned=False):
     active = None if hours is None else NOW - datetime.timedelta(hours=hours)
-    return Leftover("thing", None, owner, active, 0, alive)
+    return Leftover("thing", None, owner, active, 0, alive, abandoned)
 
 
 def dead():
@@ -54,6 +54,12 @@ def test_a_pid_that_is_used_again_is_another_process():
 def test_what_a_process_that_runs_holds_goes_only_with_age():
     assert not may_go(left(MINE, 23), NOW, DAY)
     assert may_go(left(MINE, 25), NOW, DAY)
+
+
+def test_what_was_given_up_goes_at_once_unless_it_is_held_again():
+    for owner in (MINE, None):
+        assert may_go(left(owner, None, abandoned=True), NOW, DAY)
+        assert not may_go(left(owner, 1000, alive=True, abandoned=True), NOW, DAY)
 
 
 @pytest.mark.parametrize("where", ELSEWHERE)

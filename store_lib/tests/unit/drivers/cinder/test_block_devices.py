@@ -28,6 +28,7 @@ class Brick:
     def __init__(self, path):
         self._fake = FakeConnector("")
         self._fake.fake_path = self.fake_path = str(path)
+        self._linuxscsi = None
         self.asked, self.connecting, self.disconnecting, self.extending = [], None, lambda: None, lambda: None
 
     def connect_volume(self, connection_properties):
@@ -174,6 +175,33 @@ def test_what_stays_is_tried_twice_and_told(host, brick, kernel, protocol):
     (kernel / "boot").write_text("the-next-boot\n")
     made.detach({}, info, True)
     assert len(brick.asked) == 4
+
+
+@pytest.mark.parametrize("protocol", LETTING_GO)
+def test_a_map_whose_paths_went_first(host, brick, kernel, protocol):
+    """os-brick does not see it any more: it is ended by its name, which is told where that fails, too."""
+    made = connector_of(host, protocol)
+    folder = kernel / "block/dm-0"
+    folder.mkdir()
+    (folder / "diskseq").write_text("9\n")
+    info = {"path": "/dev/dm-0", "devices": {"dm-0": "9 of a-boot", "sdx": SEVEN}}
+    vanish(kernel)
+
+    def refuse(name):
+        raise exception.BrickException(f"{name} does not go away")
+
+    brick._linuxscsi = types.SimpleNamespace(multipath_del_map=refuse)
+    with pytest.raises(errors.StoreUnavailable, match="dm-0 of the volume cannot"):
+        made.detach({}, info, True)
+    brick._linuxscsi.multipath_del_map = lambda name: (kernel / "block" / name / "diskseq").unlink()
+    made.detach({}, info, True)
+
+
+@pytest.mark.parametrize("protocol", ["nvmeof", "scaleio"])
+def test_a_device_that_goes_with_the_export_is_not_waited_for(host, brick, protocol):
+    """Cinder is told first, or it would never go."""
+    connector_of(host, protocol).detach({}, {"path": brick.fake_path, "devices": {"sdx": SEVEN}}, True)
+    assert len(brick.asked) == 1
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
