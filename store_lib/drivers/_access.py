@@ -86,7 +86,8 @@ class Access:
         self._shared: SharedBuffers | None = None
         #: Whether helpers run the operations: this process then holds nothing open.
         self.helpers = bool(timeout)
-        self._timeout = timeout
+        #: Seconds for one call where calls are given up, else 0.
+        self.timeout = timeout
         if timeout:
             self.buffers = self._shared = SharedBuffers(runtime)
             self._way = runtime.per_process(lambda: Helpers(limit, timeout, threshold), Helpers.close, Helpers.forget)
@@ -103,7 +104,7 @@ class Access:
 
     def together(self) -> AbstractContextManager[None]:
         """Have the calls of this thread inside take no longer than one call may, where helpers run them."""
-        return together(self._timeout) if self._timeout else nullcontext()
+        return together(self.timeout) if self.timeout else nullcontext()
 
     def close(self) -> None:
         """Let go of everything; the next `choose` begins anew."""

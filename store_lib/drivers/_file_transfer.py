@@ -13,6 +13,7 @@ from store_lib.drivers._access import Operations
 from store_lib.drivers._directory import Directory, Held
 from store_lib.drivers._file_copy import open_elsewhere
 from store_lib.drivers._file_values import TEMPORARY, FileAddress, final_error, info_of
+from store_lib.drivers._flushing import Flushing
 from store_lib.interface import (
     MIB,
     Address,
@@ -40,6 +41,8 @@ class _Driver(Protocol):
 
     mode: int
     targets: Sequence[Directory]
+    #: Seconds for one call where calls are given up, else 0.
+    call_timeout: float
 
     @property
     def limits(self) -> Limits: ...
@@ -171,6 +174,7 @@ class FileUpload(Upload[FileAddress]):
         self._mine: _posix.Seen | None = None
         self._copied: _OpenFile | None = None
         self._opening = threading.Lock()
+        self._flushing = Flushing(held.io, driver.call_timeout) if driver.call_timeout else None
 
     def _use(self) -> _OpenFile:
         if self._file is None:
@@ -192,6 +196,11 @@ class FileUpload(Upload[FileAddress]):
         """Write the bytes at their place."""
         with self._use() as fd:
             self._io.write(fd, part.data, part.offset)
+            if self._flushing is not None:
+                try:
+                    self._flushing.wrote(fd, part.offset, len(part.data))
+                except OSError as error:
+                    raise final_error(error) from error
 
     def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> None:
         """Have the kernel copy the bytes from another file of this machine, as shared blocks where it can."""

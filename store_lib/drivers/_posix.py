@@ -235,6 +235,17 @@ def write(file: int, data: memoryview, offset: int) -> None:
         data = data[done:]
 
 
+def send_on(file: int, offset: int, size: int) -> None:
+    """Have the kernel bring what was written there to the disk or the server; does not wait for that."""
+    # Its own call for that is not in Python; this one begins with it, and then drops what need not be kept.
+    os.posix_fadvise(file, offset, size, os.POSIX_FADV_DONTNEED)
+
+
+def flush(file: int) -> None:
+    """Wait until all that was written is on the disk."""
+    os.fdatasync(file)
+
+
 def read(file: int, size: int, offset: int) -> bytes:
     """Return up to `size` bytes from `offset`; nothing at the end."""
     return os.pread(file, size, offset)

@@ -79,6 +79,7 @@ class FileDriver(Driver[FileAddress], _file_copy.FileStore):
         self.targets: Sequence[Directory] = [each for each in self.directories if each.writable]
         self._access = Access(settings, runtime, self.remote)
         self.buffers = self._access.buffers
+        self.call_timeout = self._access.timeout
         self._by_path = {each.path: each for each in self.directories}
         self._metadata = _file_opts.load_metadata(settings)
         # A server is asked for the room of an image at once, so that only thin provisioning leaves holes there.

@@ -20,7 +20,7 @@ from store_lib.tests.functional.nfs.conftest import PORT, mounted
 MIB = 1024 * 1024
 SIZE = 64 * MIB
 #: Of each, in turn: the machine has other work as well.
-ROUNDS = 7
+ROUNDS = 15
 
 
 def digesting(data):
