@@ -1,4 +1,4 @@
-"""Filling buffers from a source, with the size checked, one byte ahead."""
+"""Filling buffers from a source, with the size checked."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Filled:
 class Filler:
     """Reads a source in the caller's thread.
 
-    It reads one byte beyond each buffer, so that the last part is known as such and a source that is too long is found
-    out before anything is committed.
+    It reads one byte beyond each buffer, or beyond the last one where the size is known, so that the last part is known
+    as such and a source that is too long is found out before anything is committed.
 
     :param size: bytes that must come, None when not known.
     :param check: called after each piece; raises to end the transfer.
@@ -98,7 +98,8 @@ class Filler:
         self._check()
 
     def _look_ahead(self, view: memoryview, holes: list[tuple[int, int]]) -> Filled:
-        if not self._source.hole():
+        # Where more must come nothing is asked: the next piece then begins where the memory and the file do, by pages.
+        if (self._size is None or self.total == self._size) and not self._source.hole():
             if not self._read(self._ahead):
                 return self._ended(view, holes)
             self._has_ahead = True
