@@ -4,10 +4,10 @@ import pathlib
 import shlex
 import subprocess
 
+from store_lib.tests.functional.devices.host import LIMIT
+
 FOLDER = pathlib.Path("/tmp/cinder")
 SERVICE = pathlib.Path(__file__).resolve().parents[4] / "tools/services/cinder"
-#: Seconds that it has for anything: a command takes it seconds here.
-LIMIT = 600
 #: The volume group of the volume type of that name.
 GROUP = "lvm1"
 

@@ -7,6 +7,10 @@ import pathlib
 import subprocess
 import uuid
 
+from store_lib.drivers.cinder.block import SYSFS
+from store_lib.tests.functional.devices.host import attempt_each
+from store_lib.tests.support import MIB
+
 CORE = pathlib.Path("/sys/kernel/config/target/core/iblock_0")
 ISCSI = pathlib.Path("/sys/kernel/config/target/iscsi")
 SESSIONS = pathlib.Path("/sys/class/iscsi_session")
@@ -14,7 +18,6 @@ INITIATOR = "iqn.2026-11.org.example:guest"
 #: Not the address of the loopback itself, whose route is needed.
 PORTALS = ("127.0.0.2:3260", "127.0.0.3:3260")
 USER, PASSWORD = "images", "images-secret"
-MIB = 1024 * 1024
 # What loop devices are asked for, as linux/loop.h has it: the command for it would be a process each time.
 _GET_FREE, _SET_FILE, _CLEAR_FILE, _SET_CAPACITY = 0x4C82, 0x4C00, 0x4C01, 0x4C07
 
@@ -95,7 +98,7 @@ class Target:
     def withdraw(self):
         """Have it be reached no more, in use or not."""
         client = self.group / "acls" / INITIATOR
-        _each(
+        attempt_each(
             lambda: (self.group / "enable").write_text("0"),
             (client / "lun_1/volume").unlink,
             (client / "lun_1").rmdir,
@@ -111,7 +114,7 @@ class Target:
     def remove(self):
         """Take it away, in use or not."""
         self.withdraw()
-        _each(
+        attempt_each(
             self.volume.rmdir,
             CORE.rmdir,  # else Cinder, which counts volumes and not folders, would make it again
             self._free,
@@ -132,25 +135,16 @@ def _loop(path):
     return name
 
 
-def _each(*steps):
-    """Do all of them, whatever becomes of one."""
-    for step in steps:
-        with contextlib.suppress(OSError):
-            step()
-
-
-@contextlib.contextmanager
-def silence(portal):
-    """Have nothing come to a portal any more: connections to it stay, and are dumb."""
-    route = ["blackhole", f"{portal.partition(':')[0]}/32", "table", "local"]
-    subprocess.run(["ip", "route", "add", *route], check=True, timeout=60)
-    try:
-        yield
-    finally:
-        subprocess.run(["ip", "route", "del", *route], check=True, timeout=60)
-
-
 def log_out():
     """Log out of all targets and forget them."""
     for action in ("-u",), ("-o", "delete"):
         subprocess.run(["iscsiadm", "-m", "node", *action], check=False, capture_output=True, timeout=120)
+
+
+def found():
+    """Return what of iSCSI's is on this host: devices, maps of several paths, and sessions."""
+    names = [path.name for path in pathlib.Path(SYSFS).glob("sd*")]
+    names += [
+        path.parts[4] for path in pathlib.Path(SYSFS).glob("dm-*/dm/uuid") if path.read_text().startswith("mpath-")
+    ]
+    return names + [path.name for path in SESSIONS.glob("session*")]

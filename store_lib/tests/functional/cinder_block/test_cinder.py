@@ -1,18 +1,16 @@
 """A real Cinder with LVM, whose volumes come to this host by iSCSI; only in long runs: it takes minutes to start."""
 
 import pathlib
-import threading
 
 import pytest
 
 from store_lib import errors
 from store_lib.drivers.cinder.block import SYSFS
-from store_lib.tests.functional.cinder_block.cloud import LIMIT, volumes
-from store_lib.tests.functional.cinder_block.conftest import left, nothing_left
+from store_lib.interface import GIB
+from store_lib.tests.functional.cinder_block.cloud import volumes
+from store_lib.tests.functional.devices.checks import DATA, add_half
+from store_lib.tests.functional.devices.host import LIMIT
 from store_lib.tests.support import MIB, Child, content, payload, until
-
-GIB = 1024 * MIB
-DATA = payload(3 * MIB)
 
 pytestmark = pytest.mark.long
 
@@ -28,27 +26,16 @@ def make_lvm(make_stores, cloud):
     return make
 
 
-def add(store, told):
-    """Add an image whose second half never comes."""
-
-    def halves():
-        yield DATA[: 2 * MIB]
-        pathlib.Path(told).touch()
-        threading.Event().wait()
-
-    store.add("an-image", halves(), len(DATA))
-
-
-def test_a_killed_process(make_lvm, tmp_path):
+def test_a_killed_process(protocol, make_lvm, tmp_path):
     """A sweep of another process takes device, session, attachment and volume away."""
     store, told = make_lvm(part_size=MIB // 16), tmp_path / "told"
-    with Child(add, store, told) as child:
+    with Child(add_half, store, told) as child:
         until(lambda: (told.exists() and volumes()) or child.ended(), LIMIT)
-        until(lambda: len(left()) >= 2 or child.ended(), LIMIT)  # a device and a session
+        until(lambda: len(protocol.found()) >= 2 or child.ended(), LIMIT)  # a device and a session
         child.kill(9)
         child.wait()
     until(lambda: store.sweep(older_than=0) and not volumes(), LIMIT)
-    nothing_left()
+    protocol.nothing_left()
 
 
 def piece(number):
@@ -62,7 +49,7 @@ def devices():
     return {(number.read_text(), 512 * int(size.read_text())) for number, size in found}
 
 
-def test_an_image_that_outgrows_its_volume(make_lvm):
+def test_an_image_that_outgrows_its_volume(protocol, make_lvm):
     """Its size is not known: the volume grows while it is attached, and the kernel sees that of the same device."""
     store, seen = make_lvm(), set()
     count = GIB // (4 * MIB) + 64  # the last of them come long after the volume has grown
@@ -73,7 +60,7 @@ def test_an_image_that_outgrows_its_volume(make_lvm):
             seen.update(devices())
 
     record = store.add("an-image", pieces())
-    nothing_left()
+    protocol.nothing_left()
     assert record.size == count * 4 * MIB
     assert len({number for number, _ in seen}) == 1
     assert {size for _, size in seen} == {GIB, 2 * GIB}
@@ -86,17 +73,17 @@ def test_an_image_that_outgrows_its_volume(make_lvm):
 
 
 @pytest.mark.parametrize("multipath", [False, True])
-def test_an_image(request, make_lvm, multipath):
+def test_an_image(request, protocol, make_lvm, multipath):
     """It is added, read and deleted, over one path or over two; then nothing of it is anywhere."""
     if multipath:
-        request.getfixturevalue("multipathd")
+        request.getfixturevalue("several_paths")
     store = make_lvm(cinder_use_multipath=multipath)
     record = store.add("an-image", DATA, len(DATA))
-    nothing_left()
+    protocol.nothing_left()
     (volume,) = volumes()
     assert record.location.uri.rpartition("/")[2] in volume
     assert content(store, record.location) == DATA
-    nothing_left()
+    protocol.nothing_left()
     store.delete(record.location)
     assert volumes() == []
     with pytest.raises(errors.NotFound):

@@ -1,7 +1,6 @@
 """A store of volumes that come by iSCSI: what becomes of one that this host cannot let go of."""
 
 import contextlib
-import pathlib
 import subprocess
 import time
 import types
@@ -10,28 +9,23 @@ import pytest
 
 from store_lib import errors
 from store_lib.drivers.cinder.block import BlockConnector
-from store_lib.tests.functional.cinder_block.conftest import PATIENCE, left, nothing_left
-from store_lib.tests.functional.cinder_block.target import PORTALS, silence
-from store_lib.tests.support import MIB, content, payload, until
+from store_lib.tests.functional.cinder_block.target import PORTALS, found
+from store_lib.tests.functional.devices.checks import (  # noqa: F401
+    DATA,
+    test_a_process_that_is_killed_in_the_middle_of_an_add,
+)
+from store_lib.tests.functional.devices.host import PATIENCE, silence
+from store_lib.tests.support import MIB, content, until
 
-DATA = payload(8 * MIB)
 
-
-@pytest.fixture
-def make_store(make_stores, stand_in, monkeypatch):
-    """Return a function that makes a store, with parts of a MiB."""
-    # os-brick waits 20 and 40 seconds between its tries to flush a device.
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """Have os-brick not wait for 20 and 40 seconds between its tries to flush a device."""
     shorter = types.SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 20))
     monkeypatch.setattr("os_brick.privileged.rootwrap.time", shorter)
 
-    def make(**options):
-        section = stand_in.section("it", part_size=MIB, probe_interval=0, retry_attempts=1, **options)
-        return make_stores(f"[DEFAULT]\nenabled_backends = it:cinder\n{section}\n")["it"]
 
-    return make
-
-
-def test_a_detach_that_hangs(make_store, stand_in, monkeypatch):
+def test_a_detach_that_hangs(protocol, make_store, stand_in, monkeypatch):
     """The volume stays attached until the host has let go of it, which a sweep sees to, and who wants the image."""
     store = make_store()
     record = store.add("an-image", DATA, len(DATA))
@@ -42,16 +36,16 @@ def test_a_detach_that_hangs(make_store, stand_in, monkeypatch):
             with monkeypatch.context() as patches:
                 patches.setattr(BlockConnector, "PATIENCE", 0.5)
                 reader.close()
-            assert left()
-            assert len(stand_in._attachments) == 1
+            assert found()
+            assert len(stand_in.attachments()) == 1
         mend()
-        assert not stand_in._attachments
-        nothing_left()
+        assert not stand_in.attachments()
+        protocol.nothing_left()
     store.delete(record.location)
     assert not stand_in.volumes()
 
 
-def test_a_map_that_somebody_holds_open(multipathd, make_store, stand_in, monkeypatch):
+def test_a_map_that_somebody_holds_open(protocol, several_paths, make_store, stand_in, monkeypatch):
     """The error says what to do: once nobody holds it, a sweep takes device, attachment and volume away."""
     monkeypatch.setattr(BlockConnector, "SETTLING", 2.0)
     store = make_store(cinder_use_multipath=True)
@@ -70,15 +64,15 @@ def test_a_map_that_somebody_holds_open(multipathd, make_store, stand_in, monkey
             store.add("an-image", halves(), len(DATA))
         (name,) = maps()
         assert name in str(caught.value)
-        assert len(stand_in._attachments) == len(stand_in.volumes()) == 1
+        assert len(stand_in.attachments()) == len(stand_in.volumes()) == 1
         assert len(store.sweep().failed) == 1
-        assert len(stand_in._attachments) == 1
+        assert len(stand_in.attachments()) == 1
     assert len(store.sweep().removed) == 1
-    nothing_left()
-    assert not stand_in._attachments
+    protocol.nothing_left()
+    assert not stand_in.attachments()
     assert not stand_in.volumes()
 
 
 def maps():
     """Return the kernel's names of the maps of several paths."""
-    return [path.name for path in pathlib.Path("/sys/class/block").glob("dm-*") if path.name in left()]
+    return [name for name in found() if name.startswith("dm-")]

@@ -4,81 +4,28 @@
 ``tools/guest run -- .venv/bin/python -m pytest store_lib/tests/functional/cinder_nvmeof``
 """
 
-import importlib.util
-import os
-import pathlib
-
 import pytest
 
-from store_lib.drivers.cinder.base import connector_of
-from store_lib.drivers.cinder.host import Host
-from store_lib.tests.functional.cinder_block import stand_in as servers
-from store_lib.tests.functional.cinder_block.conftest import PARTS, tool
-from store_lib.tests.functional.cinder_nvmeof.target import ADDRESSES, Target, disconnect
+from store_lib.tests.functional.cinder_nvmeof.target import ADDRESSES, Target, disconnect, found
+from store_lib.tests.functional.devices.fixtures import Protocol, make_connector, make_store, make_target, stand_in
+from store_lib.tests.functional.devices.host import in_the_guest_alone, quick_commands, tool
 
-#: Seconds that a test may take.
-LIMIT = 600
+__all__ = ["make_connector", "make_store", "make_target", "stand_in"]
 
 
 def pytest_collection_modifyitems(items):
     """Have tests run in the guest alone."""
-    for item in items:
-        if pathlib.Path(__file__).parent in item.path.parents:
-            if "GUEST" not in os.environ:
-                item.add_marker(pytest.mark.skip(reason="runs in the guest: tools/guest"))
-            item.add_marker(pytest.mark.timeout(LIMIT))
+    in_the_guest_alone(__file__, items)
 
 
 @pytest.fixture(scope="session")
-def _nvme():
-    from oslo_concurrency import processutils  # a part of the extra, which is asked for only here
-
-    found = importlib.util.spec_from_file_location("commands", PARTS / "commands.py")
-    assert found
-    assert found.loader
-    commands = importlib.util.module_from_spec(found)
-    found.loader.exec_module(commands)
-    starter = commands.start()
-    commands.use(processutils, starter)
-    tool("nvme")
-    yield
-    commands.stop(starter)
+def protocol():
+    """Return NVMe over TCP, with this host set up for it."""
+    with quick_commands():
+        tool("nvme")
+        yield Protocol("nvmeof", Target, ADDRESSES, found, disconnect)
 
 
-@pytest.fixture
-def make_target(_nvme):
-    """Return a function that makes a target with one volume; after the test nothing of it may be on this host."""
-    made = []
-
-    def make(*arguments, **options):
-        made.append(Target(*arguments, **options))
-        return made[-1]
-
-    yield make
-    disconnect()
-    for target in made:
-        target.remove()
-
-
-@pytest.fixture(scope="session")
-def stand_in(_nvme):
-    """Return what answers as a Cinder would, whose volumes are such targets."""
-    with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(servers, "Target", Target)
-        patches.setattr(servers, "PORTALS", ADDRESSES)
-        made = servers.StandIn()
-        yield made
-        disconnect()
-        made.stop()
-
-
-@pytest.fixture
-def make_connector(make_stores, stand_in):
-    """Return a function that makes the connector; its keyword arguments are options of the store."""
-
-    def make(**options):
-        section = stand_in.section("it", probe_interval=0, **options)
-        stores = make_stores(f"[DEFAULT]\nenabled_backends = it:cinder\n{section}\n")
-        return connector_of(Host(stores["it"].settings), "nvmeof")
-
-    return make
+@pytest.fixture(scope="class")
+def several_paths():
+    """Do nothing: the kernel makes one device of them."""

@@ -7,8 +7,8 @@ import subprocess
 import uuid
 
 from store_lib.drivers.cinder.block import SYSFS
-from store_lib.tests.functional.cinder_block.conftest import PATIENCE
-from store_lib.tests.support import MIB, until
+from store_lib.tests.functional.devices.host import attempt_each
+from store_lib.tests.support import MIB
 
 ROOT = pathlib.Path("/sys/kernel/config/nvmet")
 #: Not the address of the loopback itself, whose route is needed.
@@ -89,7 +89,7 @@ class Target:
     def withdraw(self):
         """Have it be reached no more, in use or not."""
         ports = self._ports()
-        _each(
+        attempt_each(
             *[(port / "subsystems" / self.nqn).unlink for port in ports],
             *[port.rmdir for port in ports],  # with the last volume
         )
@@ -99,14 +99,7 @@ class Target:
         """Take it away, in use or not."""
         self.withdraw()
         hosts = [*self.system.glob("allowed_hosts/*")]
-        _each(*[host.unlink for host in hosts], self.volume.rmdir, self.system.rmdir, self.file.unlink)
-
-
-def _each(*steps):
-    """Do all of them, whatever becomes of one."""
-    for step in steps:
-        with contextlib.suppress(OSError):
-            step()
+        attempt_each(*[host.unlink for host in hosts], self.volume.rmdir, self.system.rmdir, self.file.unlink)
 
 
 def disconnect():
@@ -119,6 +112,6 @@ def states():
     return sorted((path / "state").read_text().strip() for path in CONNECTIONS.glob("nvme*"))
 
 
-def nothing_left():
-    """Wait until there are no connections and devices of such targets on this host."""
-    until(lambda: not [*CONNECTIONS.glob("nvme*"), *pathlib.Path(SYSFS).glob("nvme*")], PATIENCE)
+def found():
+    """Return the names of the connections and the devices of such targets on this host."""
+    return [path.name for path in (*CONNECTIONS.glob("nvme*"), *pathlib.Path(SYSFS).glob("nvme*"))]

@@ -1,7 +1,7 @@
-"""As much of Cinder's and Keystone's API as the store asks for, over volumes of the kernel's own target.
+"""As much of Cinder's and Keystone's API as the store asks for, over volumes of the kernel's own targets.
 
 The devices are real: what attaching, writing, growing and detaching come to on this host is the same as with a Cinder.
-One that runs here takes minutes to start, and for each image most of a minute; `test_cinder` and the long runs have it.
+One that runs here takes minutes to start, and for each image most of a minute; `cinder_block` has it in long runs.
 """
 
 import ast
@@ -14,11 +14,11 @@ import subprocess
 import threading
 import urllib.parse
 import uuid
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from store_lib.tests.functional.cinder_block.target import MIB, PORTALS, Target
+from store_lib.interface import GIB
 
-GIB = 1024 * MIB
 PROJECT = uuid.uuid4().hex
 KIND, NOWHERE = "volumes", "nowhere"
 #: GiB that the project may have.
@@ -56,15 +56,23 @@ def _answers(method, path):
 @dataclasses.dataclass
 class _Volume:
     told: dict[str, Any]
-    target: Target | None
+    target: Any
     read_only: bool = False
     problem: str = ""
 
 
 class StandIn:
-    """The servers.  Requests are answered one after another."""
+    """The servers.  Requests are answered one after another.
 
-    def __init__(self):
+    :param target: makes what has one volume of a `size` in bytes, at some of `places`: it has `file`, which holds the
+        bytes, and `connection`, which is what Cinder tells of it; it can `export` the volume at some places, `withdraw`
+        and `grow` it, be `in_use` by this host, and be removed by `remove`.
+    :param places: where volumes are reached: all of them by who has several paths, and else the first.
+    """
+
+    def __init__(self, target: Callable[..., Any], places: Sequence[str]):
+        self._target = target
+        self._places = tuple(places)
         self._volumes: dict[str, _Volume] = {}
         self._attachments: dict[str, dict[str, Any]] = {}
         self._token = uuid.uuid4().hex
@@ -89,6 +97,10 @@ class StandIn:
     def volumes(self):
         """Return the ids of the volumes that are there."""
         return list(self._volumes)
+
+    def attachments(self):
+        """Return the ids of the attachments that are there."""
+        return list(self._attachments)
 
     def stop(self):
         """End, and take away what is left of the volumes."""
@@ -157,7 +169,7 @@ class StandIn:
         if wanted["volume_type"] == NOWHERE:
             more["status"], problem = "error", "Could not find any available weighted backend."
         else:
-            target = Target((), wanted["size"] * GIB)
+            target = self._target((), size=wanted["size"] * GIB)
         if source is not None and target is not None:
             origin = self._volume(source).target
             subprocess.run(["cp", "--sparse=always", origin.file, target.file], check=True, timeout=120)
@@ -243,7 +255,8 @@ class StandIn:
         """Have a reserved volume be reached by this host."""
         made = self._attachment(name)
         volume = self._volume(made["volume_id"])
-        volume.target.export(PORTALS if given["attachment"]["connector"].get("multipath") else PORTALS[:1])
+        several = given["attachment"]["connector"].get("multipath")
+        volume.target.export(self._places if several else self._places[:1])
         volume.told["status"] = made["status"] = "attaching"
         made["connection_info"] = {**volume.target.connection, "access_mode": made["attach_mode"]}
         made["attached_at"] = _now()
