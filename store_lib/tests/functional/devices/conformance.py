@@ -22,6 +22,12 @@ class OnDevices(Conformance):
     unreachable = {"cinder_endpoint_template": "http://127.0.0.1:1/v3"}  # noqa: RUF012
     foreign = (f"cinder://elsewhere/{uuid.uuid4()}",)
 
+    @pytest.fixture(autouse=True)
+    def _nothing_stays(self, protocol):
+        """Fail a test that leaves a device, a map or a connection on this host."""
+        yield
+        protocol.nothing_left()
+
     def config(self, request, servers):
         """Return the configuration of a store."""
         if self.multipath:

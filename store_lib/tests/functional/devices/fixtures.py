@@ -34,7 +34,10 @@ class Protocol:
 
     def nothing_left(self):
         """Wait until nothing of any target is on this host."""
-        until(lambda: not self.found(), PATIENCE)
+        try:
+            until(lambda: not self.found(), PATIENCE)
+        except AssertionError as error:
+            raise AssertionError(f"left on this host: {self.found()}") from error
 
 
 @pytest.fixture(scope="session")

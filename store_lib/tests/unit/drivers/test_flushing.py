@@ -1,8 +1,10 @@
 """When a file is flushed while it grows."""
 
+import types
+from typing import Any
+
 import pytest
 
-from store_lib.drivers import _flushing
 from store_lib.drivers._flushing import Flushing
 
 MIB = 1024 * 1024
@@ -17,7 +19,8 @@ class Server:
         self.waiting = 0
         self.flushes = []
         self.sent = []
-        monkeypatch.setattr(_flushing.time, "monotonic", lambda: self.now)
+        clock = types.SimpleNamespace(monotonic=lambda: self.now)
+        monkeypatch.setattr("store_lib.drivers._flushing.time", clock)
 
     def flush(self, file):
         self.now += self.waiting / self.rate
@@ -37,7 +40,7 @@ def write(server, flushing, size, part=4 * MIB):
 @pytest.fixture
 def make(monkeypatch):
     def made(rate, timeout=60.0):
-        server = Server(monkeypatch, rate)
+        server: Any = Server(monkeypatch, rate)
         return server, Flushing(server, timeout)
 
     return made
