@@ -141,6 +141,27 @@ def test_an_interrupt_ends_it(folder):
     assert gone(folder)
 
 
+def test_each_guest_has_a_processor_of_its_own_as_long_as_there_is_one(folder):
+    command = [sys.executable, str(GUEST), "run", "--", "sh", "-c", "echo ready; sleep 1000"]
+    started = [subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    found = []
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        tree = psutil.Process(process.pid).children(recursive=True)
+        (allowed,) = {tuple(each.cpu_affinity()) for each in tree}
+        found.append(allowed)
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert gone(folder)
+    every = tuple(sorted(os.sched_getaffinity(0)))
+    print(found)
+    own = [each for each in found if each != every]  # another guest may run besides
+    assert len(own) == len(set(own))
+    assert all(len(each) == 1 for each in own)
+
+
 def test_a_kernel_that_stands_still_is_ended_and_described(folder):
     process = subprocess.Popen(
         [sys.executable, str(GUEST), "run", "--silence", "20", "--", "sh", "-c", "echo ready; sleep 1000"],
