@@ -20,13 +20,14 @@ EXCLUSIVE = Feature.WRITE | Feature.EXCLUSIVE
 @behaviour(50, WRITE)
 def invisible_until_commit(place: Place) -> None:
     """Until it is committed, an image can be neither seen nor opened nor found in a listing."""
-    direct = DirectUpload(place, place.new_id(), payload(place.part + 5000)).filled()
-    uri = place.location_of(place.last_id)
+    image_id = place.new_id()
+    uri = place.location_of(image_id)  # first: where that is not offered, nothing may be left
+    direct = DirectUpload(place, image_id, payload(place.part + 5000)).filled()
     for see in (place.store().stat, place.store().open):
         with pytest.raises(errors.StoreLibError):
             see(uri)
     if Feature.LIST in place.store().features:
-        assert place.last_id not in [each.id for each in place.store().list()]
+        assert image_id not in [each.id for each in place.store().list()]
     committed = direct.commit()
     direct.abort()
     assert content(place.store(), place.store()._driver.uri(committed.address)) == direct.data
