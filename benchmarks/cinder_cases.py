@@ -240,6 +240,15 @@ CASES = [
         peer=False,
     ),
     Case(
+        "cinder-move-1g-pool",
+        "move 1 GiB to another backend of Cinder (rbd to rbd, of one pool)",
+        _move(True, ("rbd1", "rbd3")),
+        [_STREAMED],
+        [Target("throughput", 5.0, _STREAMED)],
+        rounds=3,
+        peer=False,
+    ),
+    Case(
         "cinder-copy-1g",
         "copy 1 GiB to another backend of Cinder (rbd to rbd)",
         _move(False, ("rbd1", "rbd2")),

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 #: Backend -> pool of Ceph's.
-POOLS = {"rbd1": "volumes", "rbd2": "volumes2"}
+POOLS = {"rbd1": "volumes", "rbd2": "volumes2", "rbd3": "volumes"}
 SHARES = ("nfs1", "nfs2")
 BACKENDS = (*POOLS, *SHARES)
 #: Volume groups of LVM, and backends of the other kind of cloud.

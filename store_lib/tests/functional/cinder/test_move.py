@@ -44,6 +44,7 @@ def listed(store):
     "kinds",
     [
         ("rbd1", "rbd2"),
+        pytest.param(("rbd1", "rbd3"), marks=pytest.mark.long),  # of one pool
         pytest.param(("nfs1", "nfs2"), marks=pytest.mark.long),
         pytest.param(("rbd1", "nfs1"), marks=pytest.mark.long),
         pytest.param(("nfs1", "rbd1"), marks=pytest.mark.long),
