@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import signal
 import sys
 
 import pytest
@@ -74,3 +75,11 @@ def installed(tmp_path, monkeypatch):
     yield
     for name in ("broken_driver", "needy_driver", "nothing_driver"):
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def default_hangup():
+    """Have a hang-up end processes, of which they take no notice where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

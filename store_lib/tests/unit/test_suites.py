@@ -12,6 +12,8 @@ import pytest
 
 from store_lib.tests.support import Child, ended, until
 
+pytestmark = pytest.mark.usefixtures("default_hangup")
+
 SCRIPT = pathlib.Path(__file__).resolve().parents[3] / "tools" / "run-tests"
 
 PASSES = "def test_passes(): pass\n"

@@ -11,6 +11,8 @@ import pytest
 
 from store_lib.tests.support import ended, until
 
+pytestmark = pytest.mark.usefixtures("default_hangup")
+
 TOOLS = pathlib.Path(__file__).resolve().parents[3] / "tools"
 SUPERVISE = [sys.executable, str(TOOLS / "supervise")]
 
