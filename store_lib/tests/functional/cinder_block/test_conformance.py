@@ -1,7 +1,7 @@
 """What every store does, on volumes that come by iSCSI: over one path, and over several that are one device.
 
 Every day a part of it, mostly on the kernel's own target with a stand-in for Cinder, which answers at once; in long
-runs all of it, on either.
+runs all of it: over several paths with a Cinder a large part.
 """
 
 import pytest
@@ -18,7 +18,7 @@ DAILY = {24, 33, 71, 91}
 DAILY_OVER_PATHS = {24, 71, 91}
 #: Those for which a Cinder is asked every day, where an image takes most of ten seconds.
 DAILY_OF_CINDER = {24, 71}
-#: What matters to devices beyond those: ranges, sizes, holes, deleting, errors, leftovers, threads, processes, room.
+#: What matters to devices most: ranges, sizes, holes, deleting, errors, leftovers, threads, processes, room.
 CORE = DAILY | {11, 16, 18, 36, 37, 40, 44, 45, 56, 61, 62, 70, 72, 73, 74, 85, 87, 93, 95, 100, 105, 110, 111, 132}
 
 
@@ -50,7 +50,7 @@ class TestOnePathMore(WithoutCinder):
 
 
 @pytest.mark.long
-@only(CORE - DAILY_OVER_PATHS)
+@only(EVERY - DAILY_OVER_PATHS)
 class TestSeveralPathsMore(WithoutCinder):
     """A device is a map of two."""
 
