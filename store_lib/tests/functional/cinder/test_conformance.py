@@ -12,9 +12,9 @@ from store_lib.conformance import Conformance
 
 #: Numbers of the behaviours that are tested every day on Ceph: where the driver, not the engine, makes the difference,
 #: and the other tests of this folder do not show it.
-DAILY = {11, 35, 36, 44, 56, 62, 63, 69, 70, 72, 73, 74, 91, 93, 100, 105}
+DAILY = {11, 36, 44, 56, 62, 63, 69, 70, 72, 73, 74, 91, 93, 100, 105}
 #: Those of them in which it matters that a volume is a file on a mounted share.
-DAILY_ON_NFS = {44, 93}
+DAILY_ON_NFS = {44}
 
 
 def only(numbers):

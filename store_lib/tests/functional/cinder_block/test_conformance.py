@@ -1,7 +1,7 @@
 """What every store does, on volumes that come by iSCSI: over one path, and over several that are one device.
 
 Every day a part of it, mostly on the kernel's own target with a stand-in for Cinder, which answers at once; in long
-runs all of it: over several paths with a Cinder a large part.
+runs all of it, with a Cinder over several paths a large part.
 """
 
 import pytest
