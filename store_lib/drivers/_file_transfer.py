@@ -196,11 +196,7 @@ class FileUpload(Upload[FileAddress]):
         """Write the bytes at their place."""
         with self._use() as fd:
             self._io.write(fd, part.data, part.offset)
-            if self._flushing is not None:
-                try:
-                    self._flushing.wrote(fd, part.offset, len(part.data))
-                except OSError as error:
-                    raise final_error(error) from error
+            self._wrote(fd, part.offset, len(part.data))
 
     def copy_part(self, source: Driver[Any], address: Address, index: int, offset: int, length: int) -> None:
         """Have the kernel copy the bytes from another file of this machine, as shared blocks where it can."""
@@ -210,6 +206,16 @@ class FileUpload(Upload[FileAddress]):
         with self._use() as fd, self._copied as other:
             if not self._io.copy_range(other, fd, offset, length):
                 raise errors.CannotMigrate("the kernel copies nothing between these file systems")
+            self._wrote(fd, offset, length)
+
+    def _wrote(self, fd: int, offset: int, size: int) -> None:
+        """See that what is left to one flush stays small, where calls are given up."""
+        if self._flushing is None:
+            return
+        try:
+            self._flushing.wrote(fd, offset, size)
+        except OSError as error:
+            raise final_error(error) from error
 
     def commit(self, size: int, parts: Sequence[tuple[Part, Token]]) -> Committed[FileAddress]:
         """Bring the file to the disk and give it its name."""

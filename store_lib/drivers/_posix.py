@@ -238,7 +238,8 @@ def write(file: int, data: memoryview, offset: int) -> None:
 def send_on(file: int, offset: int, size: int) -> None:
     """Have the kernel bring what was written there to the disk or the server; does not wait for that."""
     # Its own call for that is not in Python; this one begins with it, and then drops what need not be kept.
-    os.posix_fadvise(file, offset, size, os.POSIX_FADV_DONTNEED)
+    with contextlib.suppress(OSError):  # advice: what is lost of the bytes, a flush tells
+        os.posix_fadvise(file, offset, size, os.POSIX_FADV_DONTNEED)
 
 
 def flush(file: int) -> None:

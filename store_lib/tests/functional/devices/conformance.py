@@ -6,12 +6,6 @@ import pytest
 
 from store_lib.conformance import Conformance
 
-#: Numbers of the behaviours in which it matters that a volume is a device: bytes, sizes, holes, deleting, leftovers,
-#: what is interrupted, threads, processes, room.
-OF_DEVICES = {24, 33, 44, 45, 62, 70, 71, 85, 87, 91, 93, 95, 100, 105, 110, 111}
-#: Those of them in which it matters that a device has several paths, which come and go.
-OF_PATHS = {24, 33, 71, 91, 95, 111}
-
 
 class OnDevices(Conformance):
     """Volumes that are devices here."""
